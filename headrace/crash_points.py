@@ -37,6 +37,8 @@ CRASH_POINTS = (
     "paimon.after_write",
     "paimon.after_commit",
     "paimon.after_export",
+    "upkeep.after_guard",
+    "upkeep.after_expiry",
     "move.after_data_files",
     "move.before_swap",
     "move.before_records",

@@ -23,11 +23,11 @@ from headrace.datasets.versions import list_datasets
 from headrace.definitions.load import Declarations, inspect_declarations
 from headrace.definitions.properties import MODEL_COLUMNS, RECIPE_PROPERTY
 from headrace.errors import LakeError, LakeNotFoundError
+from headrace.flink.paimon_ties import Tie, Ties
 from headrace.flink.paimon_upkeep import paimon_actions
 from headrace.identifiers import TableName
 from headrace.ingest import dead_letters, watermark
 from headrace.ingest.recent import ACKNOWLEDGED_MS
-from headrace.interop.paimon.token import Token
 from headrace.maintenance.cleanup.orphans import ORPHAN_BYTES, ORPHAN_FILES
 from headrace.maintenance.health.health import health_of
 from headrace.maintenance.health.state import TableState, table_state
@@ -113,7 +113,13 @@ def _lake_facts(_settings: Settings, _within_s: float, *, state_dir: str) -> Lak
                 tables=tables, unreadable=read.unreadable, unread=read.unread, read_at=now
             )
         around = _around(lake, declared, read, tables=tables, asking=asking, now=now)
-        more = paimon_actions(around.paimon, _tokens(read), has_flink=_settings.flink is not None)
+        more = paimon_actions(
+            around.paimon,
+            _ties(read),
+            has_flink=_settings.flink is not None,
+            keep=_settings.snapshots_kept,
+            now_ms=round(now.timestamp() * 1000),
+        )
         plan = plan_maintenance((each.state for each in read.found), others=more, now=now)
         return replace(
             around,
@@ -126,9 +132,12 @@ def _lake_facts(_settings: Settings, _within_s: float, *, state_dir: str) -> Lak
         )
 
 
-def _tokens(read: "_Reading") -> dict[str, Token]:
-    """Return what each table took of a Paimon table."""
-    return {each.name: each.token for each in read.found if each.token is not None}
+def _ties(read: "_Reading") -> Ties:
+    """Return what the tables have to do with tables of Paimon."""
+    return Ties.among(
+        ((each.name, each.tie) for each in read.found),
+        unread=(each.name for each in read.unreadable),
+    )
 
 
 def _around(
@@ -151,7 +160,7 @@ def _around(
         unreadable={each.name for each in read.unreadable},
         of_flink=jobs.tables,
     )
-    paimon = asking.paimon(_tokens(read))
+    paimon = asking.paimon(_ties(read).tokens)
     refused = {} if letters is None else _refused(lake, declared, read.locations)
     locks = list_datasets(lake)
     return LakeFacts(
@@ -193,7 +202,7 @@ class _Seen:
     watermark: dt.datetime | None
     state: TableState
     sources: tuple[ColumnSource, ...]
-    token: Token | None
+    tie: Tie
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,7 +271,7 @@ def _see(lake: OpenLake, name: str) -> _Seen:
         metadata_location=head.metadata_location,
         watermark=watermark.as_time(watermark.read(head.properties)),
         state=table_state(table),
-        token=Token.of(head.properties),
+        tie=Tie.of(head.properties),
         sources=(
             *sources_in(head.properties.get(RECIPE_PROPERTY, "{}")),
             *model_column_sources(head.properties.get(MODEL_COLUMNS, "{}")),

@@ -159,9 +159,8 @@ class _Shown:
         if self._names or not self._lake.settings.paimon_warehouse:
             return None
         from headrace.flink.paimon_upkeep import PaimonUpkeep
-        from headrace.standing.paimon import tokens_of
 
-        return PaimonUpkeep(settings=self._lake.settings, tokens=tokens_of(self._lake))
+        return PaimonUpkeep(lake=self._lake)
 
     def plan(self) -> None:
         """Show the queue."""

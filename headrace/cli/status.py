@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -154,7 +154,8 @@ def _facts(
             for each in read.standing.jobs
         ],
         "paimon": [
-            asdict(each) | {"remedy": None if each.remedy is None else each.remedy.to_dict()}
+            asdict(replace(each, history=()))
+            | {"remedy": None if each.remedy is None else each.remedy.to_dict()}
             for each in read.standing.paimon
         ],
         "imports": [asdict(each) for each in read.standing.imports],

@@ -74,6 +74,9 @@ LEAKS = "headrace.leaks"  # how many samples use the future
 LATE_ROWS = "headrace.late_rows"  # how many rows of a commit were older than the watermark
 DIRTY_DAYS = "headrace.dirty_days"  # a JSON list: days of event time that late rows changed
 
+# option of a keyed table in Paimon
+TABLE_UUID = "headrace.table-uuid"  # of the table of the stream whose rows it keeps
+
 # property of a Paimon snapshot
 PAIMON_EXPORT = "headrace.export"  # JSON: the table and the snapshot whose rows it has
 

@@ -188,6 +188,27 @@ class PaimonTableStaleError(LakeError):
         )
 
 
+class PaimonOtherLakeError(LakeError):
+    """A Paimon table keeps rows of another table than that of the stream: of another lake, or of one dropped.
+
+    `found` and `expected` are the uuids of the two tables; `expected` is empty if there is none here.
+    """
+
+    def __init__(self, table: str, *, stream_table: str, found: str, expected: str) -> None:
+        self.table, self.stream_table = table, stream_table
+        self.found, self.expected = found, expected
+        here = f"which is `{expected}`" if expected else "which has no rows yet"
+        super().__init__(
+            f"Paimon table `{table}` keeps rows of the table `{found}`, and not of `{stream_table}` of this "
+            f"lake, {here}: the warehouse has it of another lake, or of a table that was dropped",
+            state=NOTHING_CHANGED,
+            remedy=Remedy(
+                advice="name another table in `keyed`, or another warehouse by `paimon_warehouse`; drop it by "
+                f"Flink's SQL, `drop table {table}`, if no other lake has it"
+            ),
+        )
+
+
 class KeyedRowsError(LakeError):
     """Rows of a table are not removed while a job keeps the newest of them in a Paimon table too."""
 

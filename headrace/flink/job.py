@@ -128,20 +128,22 @@ class FlinkJob(ABC):
         if found is None:
             if owner.jobs or self.wrote(owner):
                 raise FlinkJobLostError(self.subject, job=self.name(owner), found=self.ended(owner))
-            sql = self.sql(group=self.group(owner, attempt=0))
-            self.start(owner, sql, {})
-        elif found.id not in owner.jobs:  # it was submitted, and the answer was lost
-            sql = self.sql(group=self.group(owner, attempt=0))
-            now = replace(owner, jobs=(*owner.jobs, found.id), plan=sql.plan)
-            self.set_owner(owner, now, more=self.start_note())
+            self.start(owner, self.sql(group=self.group(owner, attempt=0)), {})
+        else:
+            self.adopt(owner, found)
         return self.status()
+
+    def adopt(self, owner: Owner, found: JobOverview) -> None:
+        """Write down the id of a job that runs, if its submission had no answer: the rest is in the table."""
+        if found.id not in owner.jobs:
+            self.set_owner(owner, owner.started(found.id))
 
     def group(self, owner: Owner, *, attempt: int) -> str:
         """Name the group of consumers of one start: each has its own."""
         return f"{self.name(owner).replace(' ', '-')}-{attempt}"
 
     def start(self, owner: Owner, sql: JobSql, more: Mapping[str, str]) -> None:
-        """Submit a job, and write down its id.
+        """Submit a job, and write down its id; what it begins by before, since its answer may be lost.
 
         Raises:
             StreamOwnedError: If the owner changed meanwhile; the job was cancelled.
@@ -149,10 +151,11 @@ class FlinkJob(ABC):
 
         """
         properties = {**SESSION, "pipeline.name": self.name(owner), **more}
+        starting = replace(owner, plan=sql.plan)
+        self.set_owner(owner, starting, more=self.start_note())
         job_id = self.gateway.submit((*sql.setup, sql.insert), properties=properties)
-        now = replace(owner, jobs=(*owner.jobs, job_id), plan=sql.plan, savepoint="", checkpoint=0)
         try:
-            self.set_owner(owner, now, more=self.start_note())
+            self.set_owner(starting, starting.started(job_id))
         except StreamOwnedError:
             self.manager.cancel(job_id)
             raise
@@ -180,8 +183,9 @@ class FlinkJob(ABC):
 
         def changes_of(metadata: TableMetadata) -> dict[str, str | None]:
             found = Owner.read(metadata.properties, stream=name)
-            if found == now:  # the answer of an attempt was lost
-                return {}
+            if found == now:  # the answer of an attempt was lost, or there is nothing but `more`
+                said = metadata.properties
+                return {key: value for key, value in (more or {}).items() if said.get(key) != value}
             if found != before:
                 raise StreamOwnedError(name, owner=found.by, epoch=found.epoch, wanted=now.by)
             return {**now.note(stream=name), **(more or {})}

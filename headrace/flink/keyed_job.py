@@ -5,7 +5,12 @@ from dataclasses import replace
 
 from headrace.config import Settings
 from headrace.definitions.stream import Stream
-from headrace.errors import NoCheckpointError, PaimonTableNotFoundError, TableNotFoundError
+from headrace.errors import (
+    DatabaseUnavailableError,
+    NoCheckpointError,
+    PaimonTableNotFoundError,
+    TableNotFoundError,
+)
 from headrace.flink.client import JobOverview
 from headrace.flink.health import NO_COMMIT, ORDER, Health
 from headrace.flink.job import JobStatus
@@ -24,10 +29,11 @@ from headrace.flink.table_job import TableJob
 from headrace.flink_access import FlinkAccess
 from headrace.ingest.owner import FLINK, Owner
 from headrace.interop.paimon.client import PaimonWarehouse
+from headrace.interop.paimon.lakes import refuse_other_lake
 from headrace.interop.paimon.table import PaimonTable
 from headrace.tables.lake import LakeTable, OpenLake
 
-REMOVED = "rows-removed"
+REMOVED, UNKNOWN = "rows-removed", "registry-unavailable"
 
 
 class KeyedJob(TableJob):
@@ -56,6 +62,11 @@ class KeyedJob(TableJob):
         assert found is not None  # `begin_again` says it before a job starts
         return found
 
+    @property
+    def table_uuid(self) -> str:
+        """The uuid of the stream's table: of no other lake's, whatever its name."""
+        return str(self.table.iceberg().metadata.table_uuid)
+
     def declared(self) -> LakeTable:
         """Return the stream's table: the keyed table is created where its job begins.
 
@@ -74,7 +85,13 @@ class KeyedJob(TableJob):
         paimon = self.warehouse
         if shown:
             options, paimon = hidden(options), hidden(paimon)
-        return keyed_sql(self.stream, options, paimon, snapshot_id=self.begin.snapshot_id)
+        return keyed_sql(
+            self.stream,
+            options,
+            paimon,
+            snapshot_id=self.begin.snapshot_id,
+            table_uuid=self.table_uuid,
+        )
 
     def begin_again(self) -> JobStatus:
         """Create the keyed table, and start the job of a new epoch with all rows that are there.
@@ -82,7 +99,8 @@ class KeyedJob(TableJob):
         Raises:
             TwoOwnersError: If a job runs.
             TableNotFoundError: If the stream's table has no rows yet.
-            PaimonTableDiffersError: If a table of that name is there, and is not the declared one.
+            PaimonOtherLakeError: If a table of that name is there, and keeps rows of another lake.
+            PaimonTableDiffersError: If it is not the declared one.
             PaimonTableStaleError: If it has rows.
             StreamOwnedError: If another run begins a job meanwhile; this one did not.
             FlinkUnavailableError, FlinkRefusedError: If it did not start; submit it again.
@@ -102,18 +120,24 @@ class KeyedJob(TableJob):
         warehouse = PaimonWarehouse.open(self.lake.settings)
         found = opened(warehouse, name)
         if found is None:
-            made = keyed_table_sql(self.stream, self.warehouse)
+            made = keyed_table_sql(self.stream, self.warehouse, table_uuid=self.table_uuid)
             self.gateway.run(made, properties=SESSION)
             found = opened(warehouse, name)
             if found is None:  # Flink and this process mean different folders
                 raise PaimonTableNotFoundError(name, known=tuple(warehouse.names()))
+        self._refuse_other_lake(found)
         refuse_unfit(found, self.shape, subject=self.subject)
         return found
+
+    def _refuse_other_lake(self, found: PaimonTable) -> None:
+        stream_table = str(self.table_name)
+        refuse_other_lake(found.definition, stream_table=stream_table, uuid=self.table_uuid)
 
     def start(self, owner: Owner, sql: JobSql, more: Mapping[str, str]) -> None:
         """Submit a job as any, which writes the table that the first job of this epoch was to write.
 
         Raises:
+            PaimonOtherLakeError: If another lake has it now.
             PaimonTableStaleError: If that was dropped.
             NoCheckpointError: If the state is that of a job of an earlier epoch, which wrote another one.
 
@@ -124,6 +148,8 @@ class KeyedJob(TableJob):
             raise NoCheckpointError(self.subject, folder=path)
         name = self.shape.name
         found = opened(PaimonWarehouse.open(self.lake.settings), name)
+        if found is not None:
+            self._refuse_other_lake(found)
         refuse_made_again(found, self.begin, name, subject=self.subject)
         super().start(owner, sql, more)
 
@@ -144,7 +170,11 @@ class KeyedJob(TableJob):
         found = super().health_of(job, owner)
         no_fault = (NO_COMMIT, ORDER)
         faults = {name: what for name, what in found.faults.items() if name not in no_fault}
-        removed = removed_since(self.table, self.begin)
+        try:
+            removed = removed_since(self.table, self.begin)
+        except DatabaseUnavailableError as error:
+            removed = ""
+            faults[UNKNOWN] = f"whether its stream's table lost rows is not known: {error}"
         if removed:
             faults[REMOVED] = f"{removed}: hand it to headrace, drop it, and hand it to Flink again"
         return replace(found, committed=found.checkpoint, faults=faults)
@@ -162,4 +192,5 @@ def printed(settings: Settings, stream: Stream) -> JobSql:
 
     """
     lake = hidden(catalog_of(settings, stream=stream.name))
-    return keyed_sql(stream, lake, hidden(paimon_options(settings)), snapshot_id=0)
+    uuid = f"the uuid of {stream.table}"
+    return keyed_sql(stream, lake, hidden(paimon_options(settings)), snapshot_id=0, table_uuid=uuid)

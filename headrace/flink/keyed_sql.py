@@ -14,6 +14,7 @@ from collections.abc import Mapping
 import pyarrow as pa
 
 from headrace.definitions.keyed_form import FROM, PLACE, SUBJECT
+from headrace.definitions.properties import TABLE_UUID
 from headrace.definitions.stream import EVENT_TIME, KNOWN_AT, Stream
 from headrace.errors import FlinkCannotError
 from headrace.flink.begin import Begin
@@ -24,6 +25,9 @@ from headrace.interop.paimon.shape import PaimonShape
 
 CATALOG = "paimon"
 _NEWS, _HISTORY = "news", "history"
+# snapshots expire by the maintenance queue, which knows who has read them: a commit of the job expires none
+NO_EXPIRY = {"snapshot.num-retained.max": "2147483647", "snapshot.time-retained": "36500 d"}
+_KEPT = f"/*+ options({option_list(NO_EXPIRY)}) */"
 _PLACE = FROM  # where a row came from: no field has the name
 
 
@@ -88,8 +92,12 @@ def _groups(stream: Stream) -> dict[str, tuple[str, ...]]:
     return {_PLACE: (str(stream.time_field), *PLACE), **values}
 
 
-def keyed_table_sql(stream: Stream, paimon: Mapping[str, str]) -> tuple[str, ...]:
+def keyed_table_sql(
+    stream: Stream, paimon: Mapping[str, str], *, table_uuid: str
+) -> tuple[str, ...]:
     """Write the statements that create the keyed table, unless there is one of its name.
+
+    It says whose rows it keeps, by the uuid of the stream's table.
 
     Raises:
         FlinkCannotError: If the contract declares none.
@@ -100,12 +108,17 @@ def keyed_table_sql(stream: Stream, paimon: Mapping[str, str]) -> tuple[str, ...
     return (
         f"create catalog {CATALOG} with ({option_list(paimon)})",
         f"create database if not exists `{CATALOG}`.`{database}`",
-        _table(shape),
+        _table(shape, {TABLE_UUID: table_uuid}),
     )
 
 
 def keyed_sql(
-    stream: Stream, lake: Mapping[str, str], paimon: Mapping[str, str], *, snapshot_id: int
+    stream: Stream,
+    lake: Mapping[str, str],
+    paimon: Mapping[str, str],
+    *,
+    snapshot_id: int,
+    table_uuid: str,
 ) -> JobSql:
     """Write the statements of the job that follows the stream's table.
 
@@ -115,6 +128,7 @@ def keyed_sql(
         paimon: The options of the Paimon catalog.
         snapshot_id: The snapshot of the stream's table of which all rows are taken, and those of each later
             one.
+        table_uuid: Of the stream's table.
 
     Raises:
         FlinkCannotError: If the contract declares no keyed table.
@@ -131,11 +145,12 @@ def keyed_sql(
     names = ", ".join(f"`{name}`" for name in selected)
     values = ", ".join(selected.values())
     rows = "\nunion all\n".join(f"select {values} from {source}" for source in sources)
-    made = keyed_table_sql(stream, paimon)
+    made = keyed_table_sql(stream, paimon, table_uuid=table_uuid)
     return JobSql(
         setup=(create_catalog(lake), *made, *sources.values()),
-        insert=f"insert into {_named(shape.name)} ({names})\n{rows}",
-        plan=plan_of((made[-1], values, *computed)),
+        insert=f"insert into {_named(shape.name)} {_KEPT} ({names})\n{rows}",
+        # whose rows they are, and how long they are kept, is no part of the plan
+        plan=plan_of((_table(shape, {}), values, *computed)),
     )
 
 
@@ -155,14 +170,14 @@ def _places(stream: Stream) -> dict[str, str]:
     }
 
 
-def _table(shape: PaimonShape) -> str:
+def _table(shape: PaimonShape, more: Mapping[str, str]) -> str:
     said = [
         f"`{field.name}` {sql_type(field.type)}{'' if field.nullable else ' not null'}"
         for field in shape.schema
     ]
     keys = ", ".join(f"`{key}`" for key in shape.keys)
     listed = ",\n    ".join((*said, f"primary key ({keys}) not enforced"))
-    options = option_list(shape.options)
+    options = option_list({**shape.options, **more})
     return f"create table if not exists {_named(shape.name)} (\n    {listed}\n) with ({options})"
 
 

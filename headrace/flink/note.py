@@ -89,8 +89,8 @@ def take_note(
     written = written_beyond(lake, stream, head, positions)
     source = source or open_source(stream, lake.settings)
     with closing(source.open(positions.of, rows_per_commit=_ROWS_PER_POLL)) as reader:
-        found = _prove(stream, reader, positions, written)
-        active = reader.active
+        found, unwritten = _prove(stream, reader, positions, written)
+        waits = {*reader.active, *unwritten}
     missing = tuple(
         f"{partition.key}:{each.missing}"
         for partition, each in found.items()
@@ -101,7 +101,8 @@ def take_note(
     ends = {each: proven.end.offset for each, proven in found.items()}
     moved = {each: proven for each, proven in found.items() if proven.end != _at(positions, each)}
     if moved:
-        _commit(table, stream, head, positions, moved, written, active=set(active), owner=owner)
+        waits |= {each for each, proven in found.items() if proven.missing is not None}
+        _commit(table, stream, head, positions, moved, written, active=waits, owner=owner)
     return Noted(
         records=sum(each.records for each in found.values()), ends=ends, is_ahead=bool(missing)
     )
@@ -121,9 +122,13 @@ def _prove(
     reader: Reader,
     positions: Positions,
     written: Mapping[SourcePartition, Written],
-) -> dict[SourcePartition, Proven]:
-    """Read the topic until each partition is past its last written offset, or misses a record."""
+) -> tuple[dict[SourcePartition, Proven], set[SourcePartition]]:
+    """Read the topic until each partition is past its last written offset, or misses a record.
+
+    Also returns the partitions that have records of which none is written.
+    """
     found = {each: Proven(end=_at(positions, each)) for each in written}
+    unwritten: set[SourcePartition] = set()
     offsets = {each: found_.offsets for each, found_ in written.items()}
     quiet = 0
     while not reader.drained and any(
@@ -136,9 +141,11 @@ def _prove(
             raise SourceStalledError(stream.name, stalled_s=_STALLED_POLLS_MAX * _POLL_S)
         for records in batch.parts if batch is not None else ():
             each = found.get(records.partition)
-            if each is not None and each.missing is None:
+            if each is None:
+                unwritten |= {records.partition} if records.count else set()
+            elif each.missing is None:
                 _advance(each, records, offsets[records.partition])
-    return found
+    return found, unwritten
 
 
 def _advance(proven: Proven, records: Records, written: np.ndarray) -> None:
@@ -174,10 +181,9 @@ def _commit(
     ends = {each: proven.end for each, proven in moved.items()}
     before = Watermark.read(head.properties)
     newest, late = _times(ends, written, reached_us=before.reached_us)
-    behind = {each for each, proven in moved.items() if proven.missing is not None}
     reached = before.advanced(
         newest,
-        active=active & behind | behind,
+        active={*moved, *active},  # as of what headrace takes itself: letters alone hold it too
         now_ms=clock.now_ms(),
         allowed_lateness=stream.allowed_lateness,
         idle_after=stream.idle_after,

@@ -1,121 +1,247 @@
-"""Tables of Paimon in the maintenance queue: a job of Flink compacts those that no writer compacts."""
+"""Tables of Paimon in the maintenance queue: what of them is compacted, and expires, by Flink."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from headrace.config import Settings
-from headrace.errors import LakeError, Remedy
+from headrace import clock
+from headrace.crash_points import crash_point
+from headrace.errors import LakeError, PaimonTableNotFoundError, Remedy
 from headrace.flink.client import Gateway
-from headrace.flink.keyed_sql import CATALOG
+from headrace.flink.keyed_sql import CATALOG, NO_EXPIRY
+from headrace.flink.paimon_ties import Ties, ties_of
 from headrace.flink.places import access_of, paimon_options
 from headrace.flink.statements import option_list
 from headrace.identifiers import quote_text
 from headrace.interop.paimon.client import PaimonWarehouse
-from headrace.interop.paimon.summary import UNMERGED_MAX, PaimonSummary, summaries
-from headrace.interop.paimon.token import Token
-from headrace.maintenance.health.costs import OPEN_FILE_S
+from headrace.interop.paimon.expiry import GUARD, PaimonExpiry, plan_expiry
+from headrace.interop.paimon.summary import (
+    UNMERGED_MAX,
+    PaimonSummary,
+    look_at_each,
+    summaries,
+)
+from headrace.maintenance.health.costs import OPEN_FILE_S, SNAPSHOT_S
 from headrace.maintenance.health.wording import counted, time_text
 from headrace.maintenance.queue.actions import Action, Executor, Kind, OtherTable, Waiting
+from headrace.tables.lake import OpenLake
 
 # the statement ends when its job does
 _BATCH = {"execution.runtime-mode": "batch", "table.dml-sync": "true"}
+_NO_FLINK = Remedy(advice="name Flink by `flink_uri` and `flink_gateway_uri` in the profile")
 
 
 def paimon_actions(
-    tables: Iterable[PaimonSummary], tokens: Mapping[str, Token], *, has_flink: bool
+    tables: Iterable[PaimonSummary], ties: Ties, *, has_flink: bool, keep: int, now_ms: int
 ) -> Iterator[Action | Waiting]:
-    """List the compactions that would help, due or not. Pure.
-
-    Where an import lacks snapshots it waits: the commit of a compaction expires old ones, by the table's
-    options.
+    """List what would help, due or not. Pure.
 
     Args:
         tables: As they are.
-        tokens: What tables of the lake took of them, by their names.
+        ties: What the tables of the lake have to do with them.
         has_flink: Whether a Flink can do it.
+        keep: How many snapshots of a table the lake keeps.
+        now_ms: The time of the plan.
 
     """
     for each in tables:
-        if not each.is_unmerged:
-            continue
-        name, files = OtherTable(name=f"paimon:{each.table}"), each.files
-        behind = next(
-            (
-                target
-                for target, token in sorted(tokens.items())
-                if token.table == each.table and token.snapshot_id < (each.snapshot_id or 0)
-            ),
-            None,
-        )
-        if behind is None and has_flink:
-            gain_s = files.unmerged * OPEN_FILE_S
-            yield Action(
-                kind=Kind.PAIMON,
-                table=name,
-                reason=f"each read merges up to {counted(files.unmerged_per_bucket_max, 'file')} of one "
-                f"bucket, more than {UNMERGED_MAX}",
-                gain=f"reads save {time_text(gain_s)}",
-                gain_s=gain_s,
-                steps=(files.bytes,),
-                executor=Executor.FLINK,
-            )
-            continue
-        remedy = Remedy(advice="name Flink by `flink_uri` and `flink_gateway_uri` in the profile")
-        if behind is not None:
-            remedy = Remedy.run("paimon", "import", each.table, "--to", behind)
-        yield Waiting(
+        if each.is_unmerged:
+            yield _compaction(each, ties, has_flink=has_flink)
+        if _is_ours(each, ties):
+            yield from _expiry(each, ties, has_flink=has_flink, keep=keep, now_ms=now_ms)
+
+
+def _is_ours(table: PaimonSummary, ties: Ties) -> bool:
+    """Whether a job of the lake writes it: other tables expire by those who write them."""
+    return (table.table, table.created_ms) in ties.keyed
+
+
+def _compaction(table: PaimonSummary, ties: Ties, *, has_flink: bool) -> Action | Waiting:
+    """Propose to compact a table that no writer compacts.
+
+    Where an import lacks snapshots it waits: the commit expires old ones, by the table's options. Those
+    of the lake's own tables it leaves.
+    """
+    name, files = OtherTable(name=f"paimon:{table.table}"), table.files
+    behind = None if _is_ours(table, ties) else _behind(table, ties)
+    if behind is None and has_flink:
+        gain_s = files.unmerged * OPEN_FILE_S
+        return Action(
             kind=Kind.PAIMON,
             table=name,
-            reason="no Flink is named that could do it"
-            if behind is None
-            else f"`{behind}` lacks snapshots, which the commit may expire",
-            cost_bytes=files.bytes,
-            remedy=remedy,
+            reason=f"each read merges up to {counted(files.unmerged_per_bucket_max, 'file')} of one "
+            f"bucket, more than {UNMERGED_MAX}",
+            gain=f"reads save {time_text(gain_s)}",
+            gain_s=gain_s,
+            steps=(files.bytes,),
+            since_ms=table.history[-1].committed_at_ms if table.history else 0,
+            executor=Executor.FLINK,
+        )
+    remedy = _NO_FLINK
+    if behind is not None:
+        remedy = Remedy.run("paimon", "import", table.table, "--to", behind)
+    return Waiting(
+        kind=Kind.PAIMON,
+        table=name,
+        reason="no Flink is named that could do it"
+        if behind is None
+        else f"`{behind}` lacks snapshots, which the commit may expire",
+        cost_bytes=files.bytes,
+        remedy=remedy,
+    )
+
+
+def _behind(table: PaimonSummary, ties: Ties) -> str | None:
+    return next(
+        (
+            target
+            for target, token in sorted(ties.tokens.items())
+            if token.table == table.table and token.snapshot_id < (table.snapshot_id or 0)
+        ),
+        None,
+    )
+
+
+def planned_expiry(table: PaimonSummary, ties: Ties, *, keep: int, now_ms: int) -> PaimonExpiry:
+    """Plan which snapshots of a table expire; see `plan_expiry`. Pure."""
+    if table.retention is None:  # it cannot be read
+        return PaimonExpiry(first_kept=0, count=0)
+    return plan_expiry(
+        table.history,
+        retention=table.retention,
+        tokens={name: at for name, at in ties.tokens.items() if at.table == table.table},
+        keep=keep,
+        now_ms=now_ms,
+    )
+
+
+def _expiry(
+    table: PaimonSummary, ties: Ties, *, has_flink: bool, keep: int, now_ms: int
+) -> Iterator[Action | Waiting]:
+    name = OtherTable(name=f"paimon:{table.table}")
+    plan = planned_expiry(table, ties, keep=keep, now_ms=now_ms)
+    reason, remedy = "", None
+    if plan.count and ties.unread:
+        reason = f"what `{ties.unread[0]}` took of it is not known: it cannot be read"
+    elif plan.count and not has_flink:
+        reason, remedy = "no Flink is named that could do it", _NO_FLINK
+    elif plan.count:
+        gain_s = plan.count * SNAPSHOT_S
+        yield Action(
+            kind=Kind.PAIMON_EXPIRE,
+            table=name,
+            reason=f"{counted(table.snapshots, 'snapshot')}, those from {plan.first_kept} on are kept",
+            gain=f"{plan.count:,} fewer snapshots, and their files",
+            gain_s=gain_s,
+            steps=(0,),
+            since_ms=table.history[0].committed_at_ms,
+            executor=Executor.FLINK,
+        )
+    elif plan.held:
+        reason = f"{counted(plan.held, 'snapshot')} stay that `{plan.held_by}` has not read"
+        if plan.held_by in ties.tokens:
+            remedy = Remedy.run("paimon", "import", table.table, "--to", plan.held_by)
+    if reason:
+        yield Waiting(
+            kind=Kind.PAIMON_EXPIRE, table=name, reason=reason, cost_bytes=0, remedy=remedy
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class PaimonUpkeep:
-    """The tables of the settings' warehouse; `tokens` as for `paimon_actions`."""
+    """The tables of the lake's Paimon warehouse."""
 
-    settings: Settings
-    tokens: Mapping[str, Token]
+    lake: OpenLake
 
     def proposed(self) -> tuple[Action | Waiting, ...]:
-        """List the compactions that would help; none without a warehouse, or if it cannot be read."""
-        if not self.settings.paimon_warehouse:
-            return ()
-        try:
-            found = summaries(PaimonWarehouse.open(self.settings))
-        except LakeError:  # `headrace status` names it
-            return ()
-        has_flink = self.settings.flink is not None
-        return tuple(paimon_actions(found, self.tokens, has_flink=has_flink))
+        """List what would help; nothing without a warehouse, or if it cannot be read."""
+        return tuple(self._planned())
 
     def perform(self, action: Action) -> str:
-        """Compact a table by a job of Flink, and wait for it; empty if it was compacted meanwhile.
+        """Compact or expire a table by Flink, and wait for it; empty if that is no longer due.
+
+        It is planned again, by what the lake has taken now.
 
         Raises:
-            FlinkUnavailableError: If Flink does not answer; whether the table is compacted is not known.
+            FlinkUnavailableError: If Flink does not answer; whether it was done is not known.
             FlinkRefusedError: If the job failed, as beside a writer that compacted the same files.
             PaimonTableNotFoundError, PaimonWarehouseError: If it is there no more.
 
         """
         name = str(action.table).partition(":")[2]
-        before = self._unmerged(name)
-        if before <= UNMERGED_MAX:
+        ties = ties_of(self.lake)
+        table = self._table(name)
+        now_ms = clock.now_ms()
+        due = paimon_actions(
+            (table,), ties, has_flink=True, keep=self.lake.settings.snapshots_kept, now_ms=now_ms
+        )
+        if action.key not in {each.key for each in due if isinstance(each, Action)}:
             return ""
-        Gateway(access_of(self.settings)).run(
+        if action.kind is Kind.PAIMON:
+            return self._compact(table, ties)
+        return self._expire(table, ties, now_ms=now_ms)
+
+    def _compact(self, table: PaimonSummary, ties: Ties) -> str:
+        options = ",".join(f"{key}={value}" for key, value in NO_EXPIRY.items())
+        more = f", options => {quote_text(options)}" if _is_ours(table, ties) else ""
+        self._call(f"call sys.compact(`table` => {quote_text(table.table)}{more})")
+        before, after = (
+            each.files.unmerged_per_bucket_max for each in (table, self._table(table.table))
+        )
+        return f"{counted(before, 'unmerged file')} of one bucket → {after:,}"
+
+    def _expire(self, table: PaimonSummary, ties: Ties, *, now_ms: int) -> str:
+        """Expire what is planned: at most so many, from the oldest on, and none that the guard keeps.
+
+        Meanwhile more commits come, and another program may expire some: by their number alone Paimon
+        would go beyond the plan.
+        """
+        plan = planned_expiry(table, ties, keep=self.lake.settings.snapshots_kept, now_ms=now_ms)
+        warehouse = PaimonWarehouse.open(self.lake.settings)
+        warehouse.listed(table.table).hold(GUARD, from_snapshot_id=plan.first_kept)
+        crash_point("upkeep.after_guard")
+        kept = (table.snapshot_id or 0) - plan.first_kept + 1
+        first = table.oldest_snapshot_id or plan.first_kept
+        self._call(
+            f"call sys.expire_snapshots(`table` => {quote_text(table.table)}, `retain_max` => {kept}, "
+            f"`retain_min` => {kept}, `max_deletes` => {plan.first_kept - first})"
+        )
+        crash_point("upkeep.after_expiry")
+        there = {each.id for each in self._table(table.table).history}
+        gone = [each for each in table.history if each.id not in there]
+        return f"{counted(len(gone), 'snapshot')} expired" if gone else ""
+
+    def _call(self, statement: str) -> None:
+        settings = self.lake.settings
+        Gateway(access_of(settings)).run(
             (
-                f"create catalog {CATALOG} with ({option_list(paimon_options(self.settings))})",
+                f"create catalog {CATALOG} with ({option_list(paimon_options(settings))})",
                 f"use catalog {CATALOG}",
-                f"call sys.compact(`table` => {quote_text(name)})",
+                statement,
             ),
             properties=_BATCH,
         )
-        return f"{counted(before, 'unmerged file')} of one bucket → {self._unmerged(name):,}"
 
-    def _unmerged(self, name: str) -> int:
-        table = PaimonWarehouse.open(self.settings).table(name)
-        newest = table.snapshots()[-1:]
-        return table.statistics(newest[0].id).unmerged_per_bucket_max if newest else 0
+    def _planned(self) -> Iterator[Action | Waiting]:
+        settings = self.lake.settings
+        if not settings.paimon_warehouse:
+            return
+        try:
+            found = summaries(PaimonWarehouse.open(settings))
+        except LakeError:  # `headrace status` names it
+            return
+        yield from paimon_actions(
+            found,
+            ties_of(self.lake),
+            has_flink=settings.flink is not None,
+            keep=settings.snapshots_kept,
+            now_ms=clock.now_ms(),
+        )
+
+    def _table(self, name: str) -> PaimonSummary:
+        warehouse = PaimonWarehouse.open(self.lake.settings)
+        found = look_at_each(warehouse, only=name).get(name)
+        if found is None:
+            raise PaimonTableNotFoundError(name, known=tuple(warehouse.names()))
+        if isinstance(found, LakeError):
+            raise found
+        return found

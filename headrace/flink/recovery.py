@@ -74,6 +74,7 @@ def restore(job: FlinkJob, *, checkpoint: str | None = None) -> JobStatus:
     owner = job.owned()
     found = job.running(owner)
     if found is not None:
+        job.adopt(owner, found)
         return job.status()
     start = _checkpoint(job, owner, checkpoint)
     committed = job.committed(owner)

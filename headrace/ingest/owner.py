@@ -6,7 +6,7 @@ Each change of owner begins an epoch. A job of Flink cannot be refused by the ta
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 from pyiceberg.table import Table
@@ -49,6 +49,10 @@ class Owner:
         told: dict[str, Any] = json.loads(properties.get(OWNER_PREFIX + stream, "{}"))
         jobs: tuple[str, ...] = tuple(told.pop("jobs", ()))
         return cls(**told, jobs=jobs)
+
+    def started(self, job: str) -> Self:
+        """Return it once a job of its epoch runs: the savepoint that it may have begun with is past."""
+        return replace(self, jobs=(*self.jobs, job), savepoint="", checkpoint=0)
 
     def note(self, *, stream: str) -> dict[str, str]:
         """Return it as an entry of table properties."""

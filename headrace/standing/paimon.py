@@ -10,8 +10,6 @@ from headrace.interop.paimon.rows import TakenAs
 from headrace.interop.paimon.summary import PaimonSummary, summaries
 from headrace.interop.paimon.token import Token
 from headrace.standing.facts import PaimonImport, Unreadable
-from headrace.tables.lake import OpenLake
-from headrace.tables.readable import read_each
 
 WAREHOUSE = "Paimon"
 
@@ -64,14 +62,6 @@ def read_paimon(
             if each.error
         ),
     )
-
-
-def tokens_of(lake: OpenLake) -> dict[str, Token]:
-    """Return what each table of the lake took of a Paimon table; those that cannot be read are left out."""
-    if not lake.settings.paimon_warehouse:
-        return {}
-    read = read_each(lake, lambda table: (str(table.name), Token.of(table.head().properties)))
-    return {name: token for name, token in read.found if token is not None}
 
 
 def _import(target: str, token: Token, table: PaimonSummary) -> PaimonImport:

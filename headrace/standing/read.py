@@ -1,17 +1,19 @@
 """Read how a whole lake stands, once and in full."""
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from headrace.config import Settings
 from headrace.datasets.versions import list_datasets
 from headrace.definitions.load import inspect_declarations
 from headrace.errors import LakeError
+from headrace.flink.paimon_ties import Ties, ties_of
 from headrace.flink.paimon_upkeep import paimon_actions
 from headrace.ingest import dead_letters
+from headrace.interop.paimon.summary import PaimonSummary
 from headrace.maintenance.health.health import health_of
-from headrace.maintenance.queue.maintain import survey
+from headrace.maintenance.queue.maintain import Survey, survey
 from headrace.maintenance.queue.schedule import MaintenancePlan, plan_maintenance
 from headrace.registry.checks import failed_checks
 from headrace.serving.open import PublishedView, published_views
@@ -19,7 +21,7 @@ from headrace.standing.edges import lags, online_edges, table_edges
 from headrace.standing.facts import Standing, Unreadable, unfit
 from headrace.standing.flow import ONLINE_STORE, between, followed
 from headrace.standing.jobs import read_jobs
-from headrace.standing.paimon import read_paimon, tokens_of
+from headrace.standing.paimon import read_paimon
 from headrace.standing.streams import of_others, read_streams, refused_by_stream, with_refused
 from headrace.tables.lake import OpenLake
 
@@ -58,8 +60,8 @@ def read_lake(settings: Settings) -> LakeRead:
             unreadable={each.name for each in unreadable},
             of_flink=jobs.tables,
         )
-        tokens = tokens_of(lake)
-        paimon = read_paimon(settings, tokens)
+        ties = ties_of(lake)
+        paimon = read_paimon(settings, ties.tokens)
         try:
             refused = refused_by_stream(lake, declared.streams)
         except LakeError as error:
@@ -98,11 +100,21 @@ def read_lake(settings: Settings) -> LakeRead:
         )
         return LakeRead(
             standing=standing,
-            plan=plan_maintenance(
-                found.states,
-                others=paimon_actions(paimon.tables, tokens, has_flink=settings.flink is not None),
-                now=dt.datetime.now(dt.UTC),
-            ),
+            plan=_plan(found, paimon.tables, ties, settings),
             online=online,
             versions=tuple(f"{name} v{version}" for name, version in newest.items()),
         )
+
+
+def _plan(
+    found: Survey, tables: Sequence[PaimonSummary], ties: Ties, settings: Settings
+) -> MaintenancePlan:
+    now = dt.datetime.now(dt.UTC)
+    others = paimon_actions(
+        tables,
+        ties,
+        has_flink=settings.flink is not None,
+        keep=settings.snapshots_kept,
+        now_ms=round(now.timestamp() * 1000),
+    )
+    return plan_maintenance(found.states, others=others, now=now)

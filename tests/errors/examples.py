@@ -251,6 +251,12 @@ EXAMPLES: tuple[errors.LakeError, ...] = (
         "k.users", "raw.users", snapshot_id=7, taken_at_ms=1_780_000_000_000, found_at_ms=None
     ),
     errors.PaimonMissingError("pypaimon"),
+    errors.PaimonOtherLakeError(
+        "k.users",
+        stream_table="raw.users",
+        found="6d9c5d0e-5f1c-4b53-9a3e-0c7e2f6d1a11",
+        expected="0b8f0a4e-7a54-4e3c-8d55-3f1f1de0a2b7",
+    ),
     errors.PaimonReadError("k.users", "No such file or directory"),
     errors.PaimonSnapshotNotFoundError("k.users", "tag `monday`"),
     errors.PaimonSnapshotsExpiredError(

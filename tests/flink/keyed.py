@@ -13,12 +13,19 @@ from headrace.api import Lake
 from headrace.definitions.keyed_form import FROM, PLACE
 from headrace.definitions.stream import Stream
 from headrace.flink.keyed_job import KeyedJob
+from headrace.flink.keyed_sql import CATALOG, keyed_table_sql
+from headrace.flink.paimon_ties import ties_of
+from headrace.flink.paimon_upkeep import PaimonUpkeep
+from headrace.flink.session import SESSION
+from headrace.flink.statements import option_list
 from headrace.flink_access import FlinkAccess
 from headrace.identifiers import TableName
 from headrace.ingest.stream_tables import declared
 from headrace.interop.paimon.client import PaimonWarehouse
 from headrace.interop.paimon.rows import state_rows
+from headrace.interop.paimon.table import PaimonTable
 from headrace.interop.paimon.take import take_changes
+from headrace.maintenance.queue.actions import Action, Kind
 from headrace.tables.commits.operations import Provenance, append
 from headrace.tables.writer import write_batches
 from infra.launcher import flink
@@ -76,21 +83,53 @@ class Keyed:
     def name(self) -> str:
         return str(self.stream.keyed_table)
 
+    @property
+    def table(self) -> PaimonTable:
+        return PaimonWarehouse.open(self.lake.settings).table(self.name)
+
+    def create(self, **options: str) -> None:
+        """Create the Paimon table as its job would, with options of maintenance besides."""
+        job = self.job
+        made = keyed_table_sql(self.stream, job.warehouse, table_uuid=job.table_uuid)
+        named = ".".join(f"`{part}`" for part in (CATALOG, *self.name.split(".")))
+        more = f"alter table {named} set ({option_list(options)})"
+        job.gateway.run((*made, more), properties=SESSION)
+
+    def expire(self) -> int:
+        """Expire what may, where the lake keeps two snapshots; return the one that was taken last."""
+        access = FlinkAccess(
+            uri=flink.JobManager().address(self.cluster),
+            gateway_uri=flink.Gateway().address(self.cluster),
+        )
+        settings = dataclasses.replace(self.lake.settings, snapshots_kept=2, flink=access)
+        with Lake.open(settings) as lake:
+            upkeep = PaimonUpkeep(lake=lake)
+            (due,) = (
+                each
+                for each in upkeep.proposed()
+                if isinstance(each, Action)
+                and each.key == (f"paimon:{self.name}", Kind.PAIMON_EXPIRE.value, "")
+            )
+            assert upkeep.perform(due)
+            tokens = ties_of(lake).tokens
+        return max(each.snapshot_id for each in tokens.values() if each.table == self.name)
+
     def add(self, rows: list[Row]) -> None:
         """Append rows in one commit."""
         batches = pa.Table.from_pylist(rows, self.stream.table_schema()).to_batches()
         table = self.lake.table(self.stream.table)
         append(table, write_batches(table, batches), provenance=Provenance())
 
-    def state(self) -> dict[str, Row]:
-        """Read the Paimon table as headrace merges it, by key."""
+    def state(self, *, tag: str | None = None) -> dict[str, Row]:
+        """Read the Paimon table, or what a tag keeps, as headrace merges it, by key."""
         warehouse = PaimonWarehouse.open(self.lake.settings)
         if self.name not in warehouse.names():
             return {}
         table = warehouse.table(self.name)
         if not table.snapshots():
             return {}
-        rows = [r for b in state_rows(table, table.snapshots()[-1]) for r in b.to_pylist()]
+        snapshot = table.snapshots()[-1] if tag is None else table.tags()[tag]
+        rows = [r for b in state_rows(table, snapshot, tag=tag) for r in b.to_pylist()]
         assert len({row["id"] for row in rows}) == len(rows)
         return {row["id"]: row for row in rows}
 

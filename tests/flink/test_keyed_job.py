@@ -34,7 +34,7 @@ def test_the_table_is_a_function_of_the_set_of_records_whatever_their_order(
     # three checkpoints are kept, and an older one than the newest is restored
     monkeypatch.setitem(SESSION, "execution.checkpointing.interval", "5 s")
     rows, values = keyed
-    commits = arrivals(RECORDS, worlds=WORLDS, commits=5, seed=2)
+    commits = arrivals(RECORDS, worlds=WORLDS, commits=6, seed=2)
 
     def add(first: int, until: int) -> None:
         for each in keyed:
@@ -54,8 +54,11 @@ def test_the_table_is_a_function_of_the_set_of_records_whatever_their_order(
 
     add(0, 3)
     for each in keyed:
+        each.create(**{"snapshot.time-retained": "1 s", "snapshot.num-retained.min": "1"})
         each.job.submit()
     reach(3)
+    rows.table.create_tag("ctr-v1", snapshot_id=rows.table.snapshots()[-1].id)
+    tagged = rows.state(tag="ctr-v1")
     old: dict[str, str] = {}
     for job in (each.job for each in keyed):
         path = f"/jobs/{job.owner.jobs[0]}/checkpoints"
@@ -69,6 +72,15 @@ def test_the_table_is_a_function_of_the_set_of_records_whatever_their_order(
         restore(job, checkpoint=old[job.subject])  # rows that were committed are written again
     add(4, 5)
     reach(5)
+    for each in keyed:
+        assert (
+            each.table.snapshots()[0].id == 1
+        )  # its table keeps one second, and its job expires nothing
+        taken = each.expire()
+        assert 1 < each.table.snapshots()[0].id <= taken
+    assert rows.state(tag="ctr-v1") == tagged
+    add(5, 6)
+    reach(6)
     for each in keyed:
         health = each.job.check().health
         assert health is not None

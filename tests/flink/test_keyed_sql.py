@@ -17,6 +17,7 @@ from tests.golden.golden import Golden
 from tests.raising import refused
 
 PAIMON = {"type": "paimon", "warehouse": "s3://lake/paimon", "s3.secret-key": "mandarin"}
+UUID = "6d9c5d0e-5f1c-4b53-9a3e-0c7e2f6d1a11"
 
 
 def keyed(form: Any = "paimon", **more: Any) -> Stream:  # noqa: ANN401  (of a contract)
@@ -24,16 +25,16 @@ def keyed(form: Any = "paimon", **more: Any) -> Stream:  # noqa: ANN401  (of a c
 
 
 def text(stream: Stream) -> str:
-    return keyed_sql(stream, PLACES.catalog, PAIMON, snapshot_id=8).text
+    return keyed_sql(stream, PLACES.catalog, PAIMON, snapshot_id=8, table_uuid=UUID).text
 
 
 def plan(stream: Stream, *, snapshot_id: int = 8) -> str:
-    return keyed_sql(stream, PLACES.catalog, PAIMON, snapshot_id=snapshot_id).plan
+    return keyed_sql(stream, PLACES.catalog, PAIMON, snapshot_id=snapshot_id, table_uuid=UUID).plan
 
 
 def test_the_statements_of_a_keyed_table_are_those_of_the_file(golden: Golden) -> None:
     stream = keyed({"paimon": "shop.things", "buckets": 4})
-    sql = keyed_sql(stream, hidden(PLACES.catalog), hidden(PAIMON), snapshot_id=8)
+    sql = keyed_sql(stream, hidden(PLACES.catalog), hidden(PAIMON), snapshot_id=8, table_uuid=UUID)
     golden.check("flink-keyed.sql", sql.text)
     for secret in ("tangerine", "mandarin"):
         assert secret in text(keyed())
@@ -43,7 +44,7 @@ def test_the_statements_of_a_keyed_table_are_those_of_the_file(golden: Golden) -
 
 def test_the_statements_of_a_partial_update_are_those_of_the_file(golden: Golden) -> None:
     stream = keyed({"merge": "partial-update"})
-    sql = keyed_sql(stream, hidden(PLACES.catalog), hidden(PAIMON), snapshot_id=8)
+    sql = keyed_sql(stream, hidden(PLACES.catalog), hidden(PAIMON), snapshot_id=8, table_uuid=UUID)
     golden.check("flink-keyed-partial.sql", sql.text)
 
 

@@ -57,7 +57,8 @@ def written_by_another(lake: Lake, stream: Stream, topic: LogSource) -> dict[str
     keys += [each for each in said if each.startswith("headrace.source_files.")]
     keys += ["headrace.event_times"]
     owner = Owner(by=FLINK, epoch=1).note(stream=stream.name)
-    move_properties(table, lambda _: {**dict.fromkeys(keys), **owner})
+    there = [each for each in keys if each in said]
+    move_properties(table, lambda _: {**dict.fromkeys(there), **owner})
     return said
 
 
@@ -75,6 +76,37 @@ def test_what_is_noted_is_what_headrace_itself_would_have_said(
         assert now[key] == said[key], key
     audited = run_audit(lake, plan_audit(lake, stream))
     assert [each.verdict for each in audited.partitions] == ["exact", "exact"]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {1: [0, 5, 10]},  # letters alone
+        {1: [0, 7], 2: [3]},
+        {1: [], 2: [5]},
+    ],
+)
+def test_a_partition_without_an_event_holds_the_watermark_as_where_headrace_reads(
+    lake: Lake, stream: Stream, more: dict[int, list[int]]
+) -> None:
+    topic = LogSource({0: log([1, 2, 3], end=4)} | dict.fromkeys(more, log([], end=0)))
+    for number, values in more.items():
+        topic.grow(number, [value(each) for each in values])
+    said = written_by_another(lake, stream, topic)
+    take_note(lake, stream, complete=True, source=topic)
+    now = lake.table(stream.table).head().properties
+    assert now.get(WATERMARK) == said.get(WATERMARK)
+
+
+def test_a_partition_of_which_nothing_is_written_yet_holds_the_watermark(
+    lake: Lake, stream: Stream
+) -> None:
+    topic = LogSource({0: log([1, 2, 3], end=4), 1: log([], end=0)})
+    written_by_another(lake, stream, topic)
+    topic.grow(1, [value(1)])
+    take_note(lake, stream, complete=True, source=topic)
+    table = lake.table(stream.table)
+    assert WATERMARK not in table.head().properties
 
 
 def test_a_second_note_changes_nothing(lake: Lake, stream: Stream, topic: LogSource) -> None:

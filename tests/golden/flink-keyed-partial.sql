@@ -66,7 +66,8 @@ create table if not exists `paimon`.`raw`.`things` (
     'fields.flags__from.sequence-group' = 'flags',
     'changelog-producer' = 'lookup',
     'changelog-producer.row-deduplicate' = 'true',
-    'file.format' = 'parquet'
+    'file.format' = 'parquet',
+    'headrace.table-uuid' = '6d9c5d0e-5f1c-4b53-9a3e-0c7e2f6d1a11'
 );
 
 create temporary table news (
@@ -79,7 +80,10 @@ create temporary table history (
 ) with ('streaming' = 'false', 'snapshot-id' = '8')
 like `lake`.`raw`.`things`;
 
-insert into `paimon`.`raw`.`things` (`id`, `at`, `small`, `large`, `single`, `double`, `whole`, `flag`, `day`, `price`, `seen_ms`, `seen_us`, `items`, `tags`, `flags`, `from_known_at`, `from_source`, `from_partition`, `from_offset`, `__from`, `small__from`, `large__from`, `single__from`, `double__from`, `whole__from`, `flag__from`, `day__from`, `price__from`, `seen_ms__from`, `seen_us__from`, `items__from`, `tags__from`, `flags__from`)
+insert into `paimon`.`raw`.`things` /*+ options(
+    'snapshot.num-retained.max' = '2147483647',
+    'snapshot.time-retained' = '36500 d'
+) */ (`id`, `at`, `small`, `large`, `single`, `double`, `whole`, `flag`, `day`, `price`, `seen_ms`, `seen_us`, `items`, `tags`, `flags`, `from_known_at`, `from_source`, `from_partition`, `from_offset`, `__from`, `small__from`, `large__from`, `single__from`, `double__from`, `whole__from`, `flag__from`, `day__from`, `price__from`, `seen_ms__from`, `seen_us__from`, `items__from`, `tags__from`, `flags__from`)
 select `id`, `event_time`, `small`, `large`, `single`, `double`, `whole`, `flag`, `day`, `price`, `seen_ms`, `seen_us`, `items`, `tags`, `flags`, `known_at`, `_source`, `_source_partition`, `_source_offset`, __from, case when `small` is not null then __from end, case when `large` is not null then __from end, case when `single` is not null then __from end, case when `double` is not null then __from end, case when `whole` is not null then __from end, case when `flag` is not null then __from end, case when `day` is not null then __from end, case when `price` is not null then __from end, case when `seen_ms` is not null then __from end, case when `seen_us` is not null then __from end, case when `items` is not null then __from end, case when `tags` is not null then __from end, case when `flags` is not null then __from end from news
 union all
 select `id`, `event_time`, `small`, `large`, `single`, `double`, `whole`, `flag`, `day`, `price`, `seen_ms`, `seen_us`, `items`, `tags`, `flags`, `known_at`, `_source`, `_source_partition`, `_source_offset`, __from, case when `small` is not null then __from end, case when `large` is not null then __from end, case when `single` is not null then __from end, case when `double` is not null then __from end, case when `whole` is not null then __from end, case when `flag` is not null then __from end, case when `day` is not null then __from end, case when `price` is not null then __from end, case when `seen_ms` is not null then __from end, case when `seen_us` is not null then __from end, case when `items` is not null then __from end, case when `tags` is not null then __from end, case when `flags` is not null then __from end from history;

@@ -12,6 +12,7 @@ from headrace.api import Lake
 from headrace.config import Settings
 from headrace.dml.delete import delete_where
 from headrace.errors import (
+    DatabaseUnavailableError,
     NoCheckpointError,
     PaimonTableDiffersError,
     PaimonTableStaleError,
@@ -25,7 +26,7 @@ from headrace.flink.keyed_begin import (
     removed_lately,
     removed_since,
 )
-from headrace.flink.keyed_job import REMOVED, KeyedJob
+from headrace.flink.keyed_job import REMOVED, UNKNOWN, KeyedJob
 from headrace.flink.keyed_sql import keyed_shape
 from headrace.flink.statements import JobSql
 from headrace.flink_access import FlinkAccess
@@ -34,6 +35,7 @@ from headrace.ingest.stream_tables import declared
 from headrace.interop.paimon.client import PaimonWarehouse
 from headrace.interop.paimon.table import PaimonTable
 from headrace.maintenance.compaction.compact import compact
+from headrace.registry import Registry
 from headrace.tables.commits.operations import Provenance, append, expire, move_properties
 from headrace.tables.lake import LakeTable
 from headrace.tables.refs.rollback import apply_rollback, plan_rollback
@@ -161,6 +163,10 @@ def test_a_table_of_another_declaration_is_named_by_each_difference(lake: Lake) 
         ({"schema": SHAPE.schema.remove(4)}, "`single` is `FLOAT`; declared is not there"),
         ({"schema": SHAPE.schema.append(pa.field("x", pa.int32()))}, "`x` is not there"),
         ({"schema": SHAPE.schema.set(3, pa.field("large", pa.int32()))}, "`large` is `BIGINT`"),
+        (
+            {"schema": SHAPE.schema.set(3, pa.field("large", pa.int64(), nullable=False))},
+            "`large` is `BIGINT`; declared is `int64 not null`",
+        ),
     ],
 )
 def test_columns_and_keys_are_compared(lake: Lake, other: dict[str, Any], said: str) -> None:
@@ -168,6 +174,11 @@ def test_columns_and_keys_are_compared(lake: Lake, other: dict[str, Any], said: 
     with refused(PaimonTableDiffersError) as error:
         refuse_unfit(found, wanted, subject=SUBJECT)
     assert said in "; ".join(error.value.differences)
+
+
+def test_columns_in_another_order_are_the_declared_ones(lake: Lake) -> None:
+    wanted = dataclasses.replace(SHAPE, schema=pa.schema(list(SHAPE.schema)[::-1]))
+    refuse_unfit(made(lake), wanted, subject=SUBJECT)
 
 
 def test_a_job_begins_with_no_table_that_has_rows(lake: Lake) -> None:
@@ -254,6 +265,47 @@ REPLIES: dict[str, list[tuple[int, Any]]] = {
 }
 
 
+RUNNING: dict[str, list[tuple[int, Any]]] = {
+    "GET /jobs/c1/exceptions": [(200, {})],
+    "GET /jobs/c1/checkpoints": [(200, {"latest": {"completed": {"id": 90}}})],
+    "GET /jobs/c1": [(200, {"plan": {"nodes": []}, "vertices": []})],
+    "GET /jobmanager/config": [(200, [])],
+}
+
+
+def starting(job: KeyedJob) -> list[tuple[int, Any]]:
+    """Return what a JobManager says of a job that is submitted after it was asked twice."""
+    runs = {"jid": "c1", "name": f"{job.family()}1", "state": "RUNNING", "start-time": 0}
+    return [(200, {"jobs": []})] * 2 + [(200, {"jobs": [runs]})]
+
+
+def test_a_job_is_judged_by_what_is_known_while_the_registry_is_away(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(KeyedJob, "sql", lambda *_, **__: JobSql(setup=(), insert="i", plan="p"))
+    replies = REPLIES | RUNNING
+    with answering(replies) as (address, _):
+        job = KeyedJob(lake, STREAM, access=FlinkAccess(uri=address, gateway_uri=address))
+        replies["GET /jobs/overview"] = starting(job)
+        for each in range(4):
+            add(lake, seed=each)
+            if not each:
+                made(lake)
+                job.submit()
+        assert expire(table_of(lake), keep=1, before_ms=1 << 50)
+        health = job.check().health  # by what the registry has of those that expired
+        assert health is not None
+        monkeypatch.setattr(Registry, "line_to", _unavailable)
+        judged = job.status().health
+    assert judged is not None
+    assert (judged.state, set(judged.faults)) == (health.state, {UNKNOWN})
+    assert "the server is gone" in judged.faults[UNKNOWN]
+
+
+def _unavailable(*_: object, **__: object) -> None:
+    raise DatabaseUnavailableError("registry", "the server is gone")
+
+
 def test_a_job_begins_with_the_newest_snapshot_and_is_judged_by_what_came_after(
     lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -264,14 +316,7 @@ def test_a_job_begins_with_the_newest_snapshot_and_is_judged_by_what_came_after(
         with refused(TableNotFoundError):
             job.submit()
         head, found = add(lake), made(lake)
-        replies |= {
-            "GET /jobs/c1/exceptions": [(200, {})],
-            "GET /jobs/c1/checkpoints": [(200, {"latest": {"completed": {"id": 90}}})],
-            "GET /jobs/c1": [(200, {"plan": {"nodes": []}, "vertices": []})],
-            "GET /jobmanager/config": [(200, [])],
-        }
-        runs = {"jid": "c1", "name": f"{job.family()}1", "state": "RUNNING", "start-time": 0}
-        replies["GET /jobs/overview"] = [(200, {"jobs": []})] * 2 + [(200, {"jobs": [runs]})]
+        replies |= RUNNING | {"GET /jobs/overview": starting(job)}
         job.submit()
         assert job.begin == begun(lake, head, created_ms=found.created_ms())
         owner = job.owner

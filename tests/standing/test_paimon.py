@@ -9,13 +9,14 @@ from typer.testing import CliRunner
 
 from headrace.api import Lake
 from headrace.cli.main import make_app
+from headrace.flink.paimon_ties import ties_of
 from headrace.identifiers import TableName
 from headrace.interop.paimon.summary import UNMERGED_MAX
 from headrace.interop.paimon.take import take_changes
 from headrace.standing.facts import PaimonImport, Standing, taken_by
 from headrace.standing.finding import Finding
 from headrace.standing.findings import findings
-from headrace.standing.paimon import PaimonRead, read_paimon, tokens_of
+from headrace.standing.paimon import PaimonRead, read_paimon
 from tests.interop.warehouses import Written, users
 
 TARGET = TableName.parse("raw.users")
@@ -29,7 +30,7 @@ def written(tmp_path: Path) -> Written:
 def read(lake: Lake, written: Written) -> PaimonRead:
     settings = dataclasses.replace(lake.settings, paimon_warehouse=str(written.folder))
     with Lake.open(settings) as opened:
-        return read_paimon(settings, tokens_of(opened))
+        return read_paimon(settings, ties_of(opened).tokens)
 
 
 def judged(found: PaimonRead) -> tuple[Finding, ...]:
@@ -88,7 +89,7 @@ def test_a_warehouse_that_is_gone_is_one_finding(lake: Lake, written: Written) -
 
 
 def test_a_lake_without_a_warehouse_has_no_paimon_tables(lake: Lake) -> None:
-    assert read_paimon(lake.settings, tokens_of(lake)) == PaimonRead()
+    assert read_paimon(lake.settings, ties_of(lake).tokens) == PaimonRead()
 
 
 def test_tables_of_paimon_are_listed_after_those_of_the_lake(

@@ -62,6 +62,19 @@ class PaimonDefinition:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PaimonRetention:
+    """What a table and its readers say of how long its snapshots stay, besides the lake.
+
+    `age_ms` is how old one gets at least, None where the table says what is not understood;
+    `consumers` maps who registered in the table to the snapshot that it reads next.
+    """
+
+    age_ms: int | None
+    count: int
+    consumers: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
 class PaimonFiles:
     """The live files of one snapshot; `unmerged` are of level 0, which some readers leave out.
 

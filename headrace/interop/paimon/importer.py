@@ -13,6 +13,7 @@ from headrace.errors import FencedError, PaimonSnapshotNotFoundError
 from headrace.identifiers import TableName
 from headrace.interop.paimon import support
 from headrace.interop.paimon.facts import Changes, PaimonSnapshot
+from headrace.interop.paimon.lakes import refuse_rows_of_another
 from headrace.interop.paimon.plan import Begin, ImportPlan, plan_import
 from headrace.interop.paimon.rows import (
     Shape,
@@ -66,6 +67,7 @@ class Importer:
     ) -> None:
         self._table, self._shape, self._name = table, shape, target
         support.refuse_unknown(table.definition, version=table.version)
+        refuse_rows_of_another(lake, table.definition)
         if shape.taken_as is not TakenAs.STATE:
             self._changes = support.changes_of(table.definition)
         self._schema = shape.schema

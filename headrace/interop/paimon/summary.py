@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from headrace.errors import LakeError, PaimonUnsupportedError, Remedy
 from headrace.interop.paimon.client import PaimonWarehouse
-from headrace.interop.paimon.facts import PaimonFiles, PaimonSnapshot
+from headrace.interop.paimon.expiry import retention_of
+from headrace.interop.paimon.facts import PaimonFiles, PaimonRetention, PaimonSnapshot
 from headrace.interop.paimon.support import changes_of, refuse_unknown
 from headrace.interop.paimon.table import PaimonTable
 
@@ -18,7 +19,8 @@ UNMERGED_MAX = 8
 class PaimonSummary:
     """One table at its newest snapshot.
 
-    `records` counts rows before a merge. `tags` maps names to snapshot ids. `health` says how it can be
+    `records` counts rows before a merge. `history` has its snapshots, oldest first, and `retention` how long
+    they stay; `created_ms` is when the table was created. `tags` maps names to snapshot ids. `health` says how it can be
     read, and `remedy` what makes more possible. `error` is the code of what keeps it from being read at
     all, and `message` says more; the rest is empty then.
     """
@@ -28,6 +30,9 @@ class PaimonSummary:
     records: int | None = None
     files: PaimonFiles = field(default_factory=PaimonFiles)
     snapshots: int = 0
+    history: tuple[PaimonSnapshot, ...] = ()
+    retention: PaimonRetention | None = None
+    created_ms: int = 0
     oldest_snapshot_id: int | None = None
     snapshot_id: int | None = None
     committed_at: dt.datetime | None = None
@@ -115,6 +120,9 @@ def _summary(table: PaimonTable, known: PaimonSummary | None) -> PaimonSummary:
         records=None if newest is None else newest.rows,
         files=PaimonFiles() if newest is None else _files(table, newest, known),
         snapshots=len(snapshots),
+        history=snapshots,
+        retention=retention_of(table.definition, table.consumers()),
+        created_ms=table.created_ms(),
         oldest_snapshot_id=snapshots[0].id if snapshots else None,
         snapshot_id=None if newest is None else newest.id,
         committed_at=None if newest is None else newest.committed_at,

@@ -30,7 +30,7 @@ class Support:
 
 # what only writers, maintenance or catalogs obey: no value of these changes what a reader returns
 _WRITERS = (
-    r"path|owner|comment|bucket-key|rowkind\.field|auto-create|"
+    r"path|owner|comment|bucket-key|rowkind\.field|auto-create|headrace\..+|"
     r"(write|compaction|num-sorted-run|num-levels|sort|sink|snapshot|tag|consumer|changelog|metadata|"
     r"manifest|lookup|full-compaction|target-file-size|commit|partition\.expiration|"
     r"partition\.timestamp|changelog-producer|local-merge|page-size|cache|read\.batch|orc|parquet)"

@@ -78,6 +78,12 @@ class PaimonTable:
         with naming(self.name):
             self._table.delete_tag(tag)
 
+    def consumers(self) -> dict[str, int]:
+        """List who registered to read on, and the snapshot that each reads next."""
+        with naming(self.name):
+            found: dict[str, int] = self._table.consumer_manager().consumers()
+            return found
+
     def hold(self, consumer: str, *, from_snapshot_id: int) -> None:
         """Ask Paimon's expiry to keep the snapshots from this one on for `consumer`."""
         from pypaimon.consumer.consumer import Consumer

@@ -34,6 +34,7 @@ class Kind(StrEnum):
     LIMITS = "limit metadata"
     FIND_ORPHANS = "find orphan files"
     PAIMON = "compact Paimon table"
+    PAIMON_EXPIRE = "expire Paimon snapshots"
     REMOVE_ORPHANS = "remove orphan files"  # only started by a person, never from the queue
 
 

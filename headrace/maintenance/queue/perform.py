@@ -112,7 +112,7 @@ def _by_others(others: Others | None, action: Action) -> _Done:
         msg = f"`{action.table}` is a table of another format"
         raise ValueError(msg)
     detail = others.perform(action)
-    said = detail or "nothing left to compact"
+    said = detail or "nothing left to do"
     return _Done(detail=said, bytes=action.cost_bytes if detail else 0, changed=bool(detail))
 
 

@@ -23,7 +23,6 @@ from pyiceberg.table import Table
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.update import (
-    AssertTableUUID,
     SetSnapshotRefUpdate,
     TableRequirement,
     TableUpdate,
@@ -50,6 +49,7 @@ from headrace.tables import intents
 from headrace.tables.commits.adopt import adopting
 from headrace.tables.commits.change import Change, Commit
 from headrace.tables.commits.planned import PlannedTable, StagedTable
+from headrace.tables.commits.same_writers import SameWriters
 from headrace.tables.commits.staging import Staged, remove_all, stage
 from headrace.tables.history.commit_log import record_head, record_of
 from headrace.tables.lake import LakeTable
@@ -219,7 +219,7 @@ def _requirements(
     }
     wanted |= {name: ref.snapshot_id for name, ref in metadata.refs.items()}
     return (
-        AssertTableUUID(uuid=metadata.table_uuid),
+        SameWriters.of(metadata),
         *(requires(name, snapshot_id) for name, snapshot_id in wanted.items()),
     )
 

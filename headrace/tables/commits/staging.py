@@ -14,7 +14,6 @@ from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.table.update import (
     AddSnapshotUpdate,
     AssertCreate,
-    AssertTableUUID,
     SetSnapshotRefUpdate,
     TableRequirement,
     TableUpdate,
@@ -39,6 +38,7 @@ from headrace.tables.commits.conflicts import refuse_conflicts
 from headrace.tables.commits.expiring import expire_recorded
 from headrace.tables.commits.kept_rows import KEEPS_ROWS, refuse_removal
 from headrace.tables.commits.planned import StagedTable
+from headrace.tables.commits.same_writers import SameWriters
 from headrace.tables.commits.summary import summarize
 from headrace.tables.evolution.updates import altered, is_applied, requirements_of, updates_of
 from headrace.tables.lake import LakeTable
@@ -69,7 +69,7 @@ def stage(table: LakeTable, current: Table, change: Change, *, snapshot_id: int)
         LakeError: If the change no longer fits `current`; see its guard.
 
     """
-    now_ms = table.lake.now_ms()
+    now_ms, judged = table.lake.now_ms(), current.metadata
     if change.guard is not None:
         change.guard(current)
     if change.branch == MAIN_BRANCH and change.operation.value not in KEEPS_ROWS:
@@ -119,7 +119,7 @@ def stage(table: LakeTable, current: Table, change: Change, *, snapshot_id: int)
     return Staged(
         updates=tuple(updates),
         requirements=(
-            AssertTableUUID(uuid=metadata.table_uuid),
+            SameWriters.of(judged),
             requires(change.branch, parent_id),
             *requirements,
             # renewing a lease renames it: then this attempt fails and the next one keeps the lease

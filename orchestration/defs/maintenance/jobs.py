@@ -9,7 +9,6 @@ from headrace.maintenance.queue.actions import Action
 from headrace.maintenance.queue.maintain import Budget, maintain
 from headrace.maintenance.queue.perform import ActionResult, Outcome
 from headrace.maintenance.queue.schedule import MaintenancePlan
-from headrace.standing.paimon import tokens_of
 from headrace.tables.lake import OpenLake
 from orchestration.lib.keys import PAIMON, paimon_key, table_key
 from orchestration.lib.resource import LakeResource
@@ -19,7 +18,7 @@ OP = "maintain_tables"
 
 def paimon_upkeep(lake: OpenLake) -> PaimonUpkeep:
     """Return the tables of Paimon, which belong to rounds over all tables."""
-    return PaimonUpkeep(settings=lake.settings, tokens=tokens_of(lake))
+    return PaimonUpkeep(lake=lake)
 
 
 class Round(dg.Config):

@@ -34,7 +34,8 @@ def maintenance(
         return
     tables = sorted({str(action.table) for action in plan.actions})
     at = {str(state.table): state.snapshot_id for state in found.states}
-    asked = [(action.key, at.get(str(action.table))) for action in plan.actions]
+    # a table of another format has no snapshot of the lake: when it was written tells its states apart
+    asked = [(each.key, at.get(str(each.table), each.since_ms)) for each in plan.actions]
     is_all = any(isinstance(action.table, OtherTable) for action in plan.actions)
     work = hashlib.sha256(repr(sorted(asked)).encode()).hexdigest()[:16]
     run_key = next_run_key(context.instance, work)

@@ -7,9 +7,10 @@ import dagster as dg
 
 from headrace.config import Settings
 from headrace.errors import LakeError
+from headrace.flink.paimon_ties import ties_of
 from headrace.interop.paimon.client import PaimonWarehouse
 from headrace.standing.facts import PaimonImport, PaimonSummary
-from headrace.standing.paimon import read_paimon, tokens_of
+from headrace.standing.paimon import read_paimon
 from headrace.tables.lake import OpenLake
 from orchestration.lib.keys import paimon_key
 from orchestration.lib.recorded import recorded
@@ -61,7 +62,7 @@ def _check(name: str) -> dg.AssetChecksDefinition:
 
 
 def _result(lake: OpenLake, name: str) -> dg.AssetCheckResult:
-    read = read_paimon(lake.settings, tokens_of(lake), only=name)
+    read = read_paimon(lake.settings, ties_of(lake).tokens, only=name)
     found = next(iter(read.tables), None)
     if found is None:
         why = read.unreadable[0].text if read.unreadable else "the warehouse has it no more"
@@ -96,7 +97,7 @@ def _metadata(found: PaimonSummary, imports: Iterable[PaimonImport]) -> dict[str
 def paimon_now(lake: LakeResource) -> dg.SensorResult:
     """Observe each table of the warehouse that can be read."""
     with lake.open() as opened:
-        read = read_paimon(opened.settings, tokens_of(opened))
+        read = read_paimon(opened.settings, ties_of(opened).tokens)
     return dg.SensorResult(
         asset_events=[
             dg.AssetObservation(

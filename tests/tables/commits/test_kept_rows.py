@@ -3,13 +3,14 @@
 from collections.abc import Callable
 
 import pytest
+from pyiceberg.table.metadata import TableMetadata
 
 from headrace.api import Lake
 from headrace.dml.delete import delete_where
-from headrace.errors import KeyedRowsError
+from headrace.errors import KeyedRowsError, StreamOwnedError
 from headrace.ingest.owner import FLINK, HEADRACE, Owner
 from headrace.maintenance.compaction.compact import compact
-from headrace.tables.commits import operations
+from headrace.tables.commits import attempt, operations
 from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import LakeTable
 from headrace.tables.refs import refs
@@ -58,6 +59,50 @@ def test_rows_are_removed_only_where_no_job_keeps_them_elsewhere(
     owned(table, HEADRACE)
     remove(table)
     assert ids_of(table) != [1, 2]
+
+
+@pytest.mark.parametrize("remove", [delete, overwrite, roll_back, publish])
+def test_a_handover_between_the_look_at_a_table_and_the_swap_is_obeyed(
+    lake: Lake, remove: Callable[[LakeTable], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = events_table(lake)
+    refs.tag(table, "first", snapshot_id=write(table, [1]).snapshot_id)
+    write(table, [2])
+    refs.create_branch(table, "emptied")
+    operations.overwrite(table, [], provenance=Provenance(), branch="emptied")
+    left = [lambda: owned(table, FLINK)]
+
+    def hand_over(point: str) -> None:
+        """Change the owner as a program on another host, whose lock files are others."""
+        if left and point in ("commit.after_manifests", "updates.before_swap"):
+            left.pop()()
+
+    monkeypatch.setattr(attempt, "crash_point", hand_over)
+    with refused(KeyedRowsError, table="raw.events", subject=SUBJECT):
+        remove(table)
+    assert ids_of(table) == [1, 2]
+
+
+def test_of_two_handovers_at_once_one_is_refused(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = events_table(lake)
+    add(table, [1])
+    left = [lambda: owned(table, FLINK)]
+
+    def hand_over(point: str) -> None:
+        if left and point == "updates.before_swap":
+            left.pop()()
+
+    def changes_of(metadata: TableMetadata) -> dict[str, str | None]:
+        if Owner.read(metadata.properties, stream=SUBJECT).by == FLINK:
+            raise StreamOwnedError(SUBJECT, owner=FLINK, epoch=1, wanted=HEADRACE)
+        return dict(Owner(by=HEADRACE, epoch=1).note(stream=SUBJECT))
+
+    monkeypatch.setattr(attempt, "crash_point", hand_over)
+    with refused(StreamOwnedError, owner=FLINK):
+        operations.move_properties(table, changes_of)
+    assert Owner.read(table.head().properties, stream=SUBJECT).by == FLINK
 
 
 def test_rows_are_added_compacted_and_published_beside_such_a_job(lake: Lake) -> None:
