@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PYFLINK := .venv-pyflink
 BENCH ?= all
 KILLS ?= 12
 TODAY := $(shell date -u +%Y%m%d)
@@ -17,7 +18,7 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/pycache
 export NO_MKDOCS_2_WARNING := 1
 
 .DEFAULT_GOAL := help
-.PHONY: kafka-up flink-up serve-up help setup demo demo-cluster demo-stream test test-fast test-cluster test-flink test-browser test-versions proofs proofs-cluster proofs-flink lint types imports check dagster docs docs-serve serve ui cluster-up cluster-env cluster-status cluster-logs cluster-down bench requirements clean
+.PHONY: kafka-up flink-up serve-up help setup demo demo-cluster demo-stream test test-fast test-cluster test-flink test-pyflink pyflink test-browser test-versions proofs proofs-cluster proofs-flink lint types imports check dagster docs docs-serve serve ui cluster-up cluster-env cluster-status cluster-logs cluster-down bench requirements clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -59,6 +60,10 @@ test-flink: $(READY) ## the tests on Flink, Kafka, PostgreSQL and S3, which it f
 	@$(BIN)/python -m infra.launcher fetch $(foreach server,$(OF_FLINK),--only $(server))
 	@$(BIN)/python -m pytest -n $(if $(HEADRACE_TEST_CLUSTER),1,2) --dist loadfile -m "flink and not proof" tests/flink
 
+test-pyflink: $(READY) $(PYFLINK)/.ready ## the tests on functions of Python in Flink, whose environment it makes, and on its servers
+	@$(BIN)/python -m infra.launcher fetch $(foreach server,$(OF_FLINK),--only $(server))
+	@$(BIN)/python -m pytest -m pyflink tests/flink
+
 test-browser: $(READY) ## the tests that need a browser: install Debian's chromium, or Chrome
 	@$(BIN)/python -m pytest -m browser tests/browser
 
@@ -94,6 +99,18 @@ check: lint types imports ## lint, types and import rules
 
 dagster: $(READY) ## the asset graph at http://127.0.0.1:3000
 	@$(BIN)/headrace dagster
+
+pyflink: $(READY) $(PYFLINK)/.ready ## the Python of Flink's workers, for window views of many tiles: needs Python 3.11 or 3.12, 650 MB
+	@echo 'export HEADRACE_FLINK_PYTHON="$(CURDIR)/$(PYFLINK)/bin/python"'
+
+# PyFlink brings older versions of what headrace needs: of headrace it only has the code
+$(PYFLINK)/.ready: requirements/pyflink.txt | $(READY)
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 13) else "PyFlink needs Python 3.11 or 3.12, this is %d.%d; choose one with PYTHON=python3.12" % v)'
+	@test -x $(PYFLINK)/bin/python || $(PYTHON) -m venv --without-pip $(PYFLINK)
+	@VIRTUAL_ENV=$(CURDIR)/$(PYFLINK) $(BIN)/uv pip sync --quiet --require-hashes requirements/pyflink.txt
+	@echo $(CURDIR) > $$($(PYFLINK)/bin/python -c 'import site; print(site.getsitepackages()[0])')/headrace.pth
+	@$(PYFLINK)/bin/python -c 'import headrace.flink.worker'
+	@touch $@
 
 docs: $(READY) ## the documentation as a site in .headrace/site; docs-serve shows it, and what changes, at http://127.0.0.1:8000
 	@$(BIN)/python -m mkdocs build --quiet && echo "open .headrace/site/index.html"
@@ -143,6 +160,8 @@ requirements: $(READY) ## resolve requirements/*.in again
 	    requirements/$${pair%%:*}.in -o requirements/$${pair##*:}.txt; done
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-header --no-annotate requirements/feast.in -o requirements/feast.txt  # a benchmark's peer, apart
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-emit-package apache-flink-libraries --no-header --no-annotate requirements/pyflink.in -o requirements/pyflink.txt
 
 clean: ## remove what the demo made; the environment stays
 	@rm -rf .headrace dbt_project/target dbt_project/logs

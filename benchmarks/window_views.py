@@ -242,8 +242,8 @@ def _state(windows: "Windows") -> "ViewState":
 
 def _tiled_rows(windows: "Windows", entities: int) -> "Iterator[OnlineRow]":
     from headrace.serving.tiles import floor_of, folded
-    from headrace.serving.window_slots import Event
     from headrace.serving.window_state import row_of
+    from headrace.window_states import Event
 
     floor_us = floor_of(windows, int(_NOW.timestamp() * 1e6))
     for user in range(entities):

@@ -10,12 +10,14 @@ from headrace.servers import Sayings, http_address
 class FlinkAccess:
     """How to reach Flink: its JobManager and its SQL gateway, which ask for no password.
 
-    `answer_s_max` is how long to wait for an answer of one of them.
+    `answer_s_max` is how long to wait for an answer of one of them. `python` is the interpreter at Flink's
+    hosts that has PyFlink and headrace; "" where nothing names it.
     """
 
     uri: str
     gateway_uri: str
     answer_s_max: float = 60.0
+    python: str = ""
 
 
 def flink_access(sayings: Sayings) -> FlinkAccess | None:
@@ -30,4 +32,5 @@ def flink_access(sayings: Sayings) -> FlinkAccess | None:
     if bool(uri) != bool(gateway_uri):
         msg = "set both HEADRACE_FLINK_URI and HEADRACE_FLINK_GATEWAY_URI, or neither"
         raise SettingsError(msg, setting="flink_uri", reason=SettingReason.NEEDS_ANOTHER)
-    return FlinkAccess(uri=uri, gateway_uri=gateway_uri) if uri else None
+    python = sayings.of("flink_python", by="HEADRACE_FLINK_PYTHON").value
+    return FlinkAccess(uri=uri, gateway_uri=gateway_uri, python=python) if uri else None

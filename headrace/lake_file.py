@@ -110,6 +110,9 @@ class ProfileKeys:
     flink_gateway_uri: str = ""
     """The address of Flink's SQL gateway. HEADRACE_FLINK_GATEWAY_URI.
     Example: `"http://flink.internal:8083"`"""
+    flink_python: str = ""
+    """The interpreter on Flink's hosts that has PyFlink and headrace, for window views of many tiles.
+    HEADRACE_FLINK_PYTHON. Example: `"/opt/pyflink/bin/python"`"""
     required_environment: list[str] = field(default_factory=list[str])
     """Variables without which the profile is refused, so that it never works on other places than
     meant. Example: `["HEADRACE_CATALOG_URI", "HEADRACE_WAREHOUSE"]`"""

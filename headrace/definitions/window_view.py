@@ -14,7 +14,6 @@ Take = Literal["count", "sum", "min", "max", "distinct", "last"]
 TILES_MAX = 10_000  # of one entity and window: a look-up merges them
 _DELAY_TILES_MAX = 64  # events of so many tiles are joined one by one, as their delay is not over
 KEPT = {"distinct": 256, "last": 10}  # aggregates that keep several values, and how many by default
-HASH_DIGITS, HASH_BITS = 15, 60  # of `distinct`: hexadecimal digits of MD5
 
 
 def _positive(duration: timedelta) -> timedelta:

@@ -240,6 +240,24 @@ class FlinkCannotSamplesError(LakeError):
         )
 
 
+class FlinkPythonMissingError(LakeError):
+    """The job of a window view calls a function of Python, and Flink has no interpreter for it."""
+
+    def __init__(self, view: str, *, python: str) -> None:
+        self.view, self.python = view, python
+        found = f"`{python}` is no program" if python else "nothing says where it is"
+        super().__init__(
+            f"the rows of `{view}` need Python at Flink, and {found}",
+            state=NOTHING_CHANGED,
+            remedy=Remedy.run(
+                "flink",
+                "submit",
+                view,
+                advice="make it with `make pyflink`, set HEADRACE_FLINK_PYTHON as it says, then",
+            ),
+        )
+
+
 class FlinkCannotViewError(LakeError):
     """A window view has no rows that Flink SQL can write."""
 

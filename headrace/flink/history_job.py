@@ -32,10 +32,12 @@ def backfill_by_flink(job: ViewJob) -> Missing:
             meanwhile, and the batch is cancelled.
         TwoOwnersError: If a job runs that is not the owner.
         FlinkCannotViewError: If there are no events yet.
+        FlinkPythonMissingError: If the job calls Python, and Flink has none.
         FlinkUnavailableError: If Flink does not answer.
         FlinkRefusedError: If the job did not start, or ended without its commit; nothing was added.
 
     """
+    job.session()
     job.declared()
     before = job.owner
     if before.by != HEADRACE:
@@ -63,7 +65,7 @@ def _run(job: ViewJob, owner: Owner, missing: Missing) -> None:
         after_us=max(missing.after_us, 0),
         until_us=missing.until_us,
     )
-    properties = {**_BATCH, "pipeline.name": job.name(owner)}
+    properties = {**_BATCH, **job.session(), "pipeline.name": job.name(owner)}
     found = job.owner
     if found != owner:
         raise StreamOwnedError(job.subject, owner=found.by, epoch=found.epoch, wanted=HEADRACE)

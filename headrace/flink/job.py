@@ -50,8 +50,8 @@ class FlinkJob(ABC):
 
     def __init__(self, lake: OpenLake, *, access: FlinkAccess | None = None) -> None:
         self.lake = lake
-        access = access or access_of(lake.settings)
-        self.gateway, self.manager = Gateway(access), JobManager(access)
+        self.access = access or access_of(lake.settings)
+        self.gateway, self.manager = Gateway(self.access), JobManager(self.access)
 
     @abstractmethod
     def sql(self, *, group: str, shown: bool = False) -> JobSql:
@@ -150,7 +150,7 @@ class FlinkJob(ABC):
             FlinkUnavailableError, FlinkRefusedError: If it did not start.
 
         """
-        properties = {**SESSION, "pipeline.name": self.name(owner), **more}
+        properties = {**SESSION, **sql.session, "pipeline.name": self.name(owner), **more}
         starting = replace(owner, plan=sql.plan)
         self.set_owner(owner, starting, more=self.start_note())
         job_id = self.gateway.submit((*sql.setup, sql.insert), properties=properties)

@@ -8,10 +8,10 @@ are split, sorted and cut; those that are kept are joined again, and gathered in
 import pyarrow.types as pt
 
 from headrace.definitions.stream import COORDINATES, EVENT_TIME
-from headrace.definitions.window_view import HASH_BITS, HASH_DIGITS
 from headrace.definitions.windows import Slot
 from headrace.flink.columns import sql_type
 from headrace.flink.following import text_of
+from headrace.window_states import HASH_BITS, HASH_DIGITS
 
 _SEPARATOR = r"u&'\0001'"  # in no item: places are hexadecimal, and JSON has no such character
 _PLACE_BEFORE = r"'(^|\x01)[^|\x01]*[|]'"
@@ -49,13 +49,16 @@ def value(slot: Slot, text: str) -> str:
             f"case when {text} is null then 0 when cardinality({items}) <= {slot.keep} "
             f"then cardinality({items}) else cast(floor({density}) as bigint) end"
         )
-    assert slot.input is not None  # only `count` has none
     values = (
         f"regexp_replace(array_join(array_reverse({items}), {_SEPARATOR}), {_PLACE_BEFORE}, ',')"
     )
-    texts = (
-        f"json_query(concat('[', substring({values} from 2), ']'), 'lax $' returning array<string>)"
-    )
+    return typed(slot, f"concat('[', substring({values} from 2), ']')")
+
+
+def typed(slot: Slot, listed: str) -> str:
+    """Write the values of `last` from a text, the JSON of a list of their texts."""
+    assert slot.input is not None  # only `count` has none
+    texts = f"json_query({listed}, 'lax $' returning array<string>)"
     if pt.is_timestamp(slot.input):  # a clock of UTC
         texts = f"cast({texts} as array<timestamp(6)>)"
     return f"cast({texts} as array<{sql_type(slot.input)}>)"

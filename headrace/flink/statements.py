@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from headrace.flink.session import OPERATORS
 from headrace.identifiers import quote_text
@@ -18,17 +18,22 @@ class JobSql:
         setup: Tables and views of the session; the last ones may be shown, the first hold secrets.
         insert: The job.
         plan: A hash of what decides the job's state and rows; where it begins and addresses do not.
+        session: Settings of the session that this job needs beside those of all jobs.
 
     """
 
     setup: tuple[str, ...]
     insert: str
     plan: str
+    session: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def text(self) -> str:
         """All statements, as the SQL client takes them."""
-        return ";\n\n".join((*self.setup, self.insert)) + ";\n"
+        settings = (
+            f"set {quote_text(key)} = {quote_text(value)}" for key, value in self.session.items()
+        )
+        return ";\n\n".join((*settings, *self.setup, self.insert)) + ";\n"
 
 
 def plan_of(statements: Iterable[str]) -> str:

@@ -1,5 +1,7 @@
 """The job of a window view, which follows the table of its events and writes its feature table."""
 
+from dataclasses import replace
+
 from headrace.config import Settings
 from headrace.definitions.window_rows import WindowRows
 from headrace.errors import StreamOwnedError
@@ -7,8 +9,10 @@ from headrace.flink.backfill import Missing, add_rows, feature_table, missing_ro
 from headrace.flink.begin import Begin
 from headrace.flink.job import JobStatus
 from headrace.flink.places import catalog_of, hidden
+from headrace.flink.python import python_session, refuse_python
 from headrace.flink.statements import JobSql
 from headrace.flink.table_job import TableJob
+from headrace.flink.tile_sql import needs_python
 from headrace.flink.view_limits import refuse_view
 from headrace.flink.window_sql import view_sql
 from headrace.flink_access import FlinkAccess
@@ -41,7 +45,20 @@ class ViewJob(TableJob):
         begin = Begin.read(self.table.head().properties)
         assert begin is not None  # `begin_again` says it before a job starts
         options = catalog_of(self.lake.settings, stream=self.subject)
-        return view_sql(self.rows, hidden(options) if shown else options, begin=begin)
+        sql = view_sql(self.rows, hidden(options) if shown else options, begin=begin)
+        return sql if shown else replace(sql, session=self.session())
+
+    def session(self) -> dict[str, str]:
+        """Return the settings that the job of this view needs beside those of all jobs.
+
+        Raises:
+            FlinkPythonMissingError: If it calls Python, and Flink has none.
+
+        """
+        if not needs_python(self.rows):
+            return {}
+        refuse_python(self.access, view=self.subject)
+        return python_session(self.access)
 
     def begin_again(self) -> JobStatus:
         """Add the rows that are missing up to now, and start the job of a new epoch there.
@@ -51,9 +68,11 @@ class ViewJob(TableJob):
             StreamOwnedError: If another run begins a job or adds rows meanwhile, or Flink does as a batch;
                 this one did neither.
             FlinkCannotViewError: If there are no events yet.
+            FlinkPythonMissingError: If its job calls Python, and Flink has none.
             FlinkUnavailableError, FlinkRefusedError: If it did not start; submit it again.
 
         """
+        self.session()
         self.declared()
         before = self.owner
         if before.by == BATCH:
@@ -101,4 +120,8 @@ def printed(settings: Settings, rows: WindowRows) -> JobSql:
     """
     refuse_view(rows)
     options = hidden(catalog_of(settings, stream=rows.windows.view))
-    return view_sql(rows, options, begin=Begin(after_us=0, snapshot_id=0, history_id=None))
+    sql = view_sql(rows, options, begin=Begin(after_us=0, snapshot_id=0, history_id=None))
+    access = settings.flink
+    if access is None or not needs_python(rows):
+        return sql
+    return replace(sql, session=python_session(access))

@@ -1,7 +1,7 @@
 """What Flink SQL cannot say of a window view; pure."""
 
 from headrace.clock import ONE_DAY, ONE_US
-from headrace.definitions.window_rows import TILES_MAX, WindowRows
+from headrace.definitions.window_rows import WindowRows
 from headrace.errors import FlinkCannotViewError
 
 _DAYS_MAX = 999  # the digits that an interval of Flink has
@@ -19,8 +19,3 @@ def refuse_view(rows: WindowRows) -> None:
     if longest > _DAYS_MAX * (ONE_DAY // ONE_US):
         what = f"an interval of Flink has at most {_DAYS_MAX} days"
         raise FlinkCannotViewError(windows.view, what, key="aggregates")
-    if windows.longest_us > TILES_MAX * windows.hop_us:
-        what = (
-            f"the longest window has more than {TILES_MAX:,} tiles, and events are copied to each"
-        )
-        raise FlinkCannotViewError(windows.view, what, key="hop")

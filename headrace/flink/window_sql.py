@@ -16,7 +16,7 @@ from headrace.definitions.stream import COORDINATES, EVENT_TIME, KNOWN_AT
 from headrace.definitions.window_rows import WindowRows
 from headrace.definitions.window_view import KEPT
 from headrace.definitions.windows import Slot, WindowColumn
-from headrace.flink import kept_values
+from headrace.flink import kept_values, tile_sql
 from headrace.flink.begin import Begin
 from headrace.flink.columns import sql_type
 from headrace.flink.following import history, interval, later, news, place_of
@@ -87,6 +87,7 @@ class _Text:
         self._rows, self._windows = rows, rows.windows
         # a stream is ordered by nothing but its time, and a batch cannot count back from a time
         self._in_batch = in_batch
+        self._by_python = tile_sql.needs_python(rows)
         self._keys = ", ".join(f"`{name}`" for name in self._windows.entity)
         self._hop = interval(rows.hop_ms)
         slots = range(len(self._windows.slots))
@@ -127,7 +128,10 @@ class _Text:
 
     def views(self) -> tuple[str, ...]:
         """Write the steps from events to the sums of each end and moment."""
-        return (*self._counted(), self._cells(), self._copies())
+        steps = (*self._counted(), self._cells(), self._copies())
+        if not self._by_python:
+            return steps
+        return (*steps, *tile_sql.moment_views(self._rows, in_batch=self._in_batch))
 
     def _counted(self) -> tuple[str, ...]:
         """Write the choice of the first of rows that are one event."""
@@ -160,12 +164,13 @@ group by {self._keys}, _tile_ms, window_start, window_end, window_time"""
         rows = self._rows
         size = interval(rows.longest_ms + rows.hop_ms)
         last = f"_tile_ms + {rows.longest_ms + rows.hop_ms}"
+        time = ", window_time" if self._by_python else ""
         exits = " or ".join(f"_at_ms = _tile_ms + {rows.hop_ms + w}" for w in rows.window_ms)
         return f"""create temporary view copies as
 select *, case when _at_ms = _known_ms or {exits} then 1 else 0 end as _changes
 from (
     select {self._keys}, _tile_ms, _known_ms, {self._states},
-        {_ms("window_end")} as _at_ms, window_start, window_end
+        {_ms("window_end")} as _at_ms, window_start, window_end{time}
     from table(hop(table cells, descriptor(_cell_time), {self._hop}, {size}))
 )
 where _at_ms <= {last} and _known_ms < {last}"""
@@ -176,13 +181,9 @@ where _at_ms <= {last} and _known_ms < {last}"""
         names = [*self._windows.entity, EVENT_TIME, KNOWN_AT]
         values = [f"`{name}`" for name in self._windows.entity]
         values += [_instant("_at_ms")] * 2
-        for column in self._windows.columns:
+        for number, column in enumerate(self._windows.columns):
             names.append(column.name)
-            values.append(self._value(column))
-        merged = ",\n        ".join(
-            f"{self._merge(n, f'case when _at_ms - _tile_ms <= {w} then _s{n} end')} as {_sum(n, w)}"
-            for n, w in self._wanted()
-        )
+            values.append(self._value(number, column))
         listed = ", ".join(f"`{name}`" for name in names)
         selected = ",\n    ".join(
             f"{value} as `{name}`" for value, name in zip(values, names, strict=True)
@@ -191,12 +192,24 @@ where _at_ms <= {last} and _known_ms < {last}"""
 select
     {selected}
 from (
-    select {self._keys}, {_ms("window_end")} as _at_ms, max(_changes) as _changes,
+    {self._valued() if self._by_python else self._summed()}
+)
+where {"" if self._by_python else "_changes = 1 and "}_at_ms > {after_ms}{until}"""
+
+    def _summed(self) -> str:
+        """Write all moments with the sums of each window, and whether something changes."""
+        merged = ",\n        ".join(
+            f"{self._merge(n, f'case when _at_ms - _tile_ms <= {w} then _s{n} end')} as {_sum(n, w)}"
+            for n, w in self._wanted()
+        )
+        return f"""select {self._keys}, {_ms("window_end")} as _at_ms, max(_changes) as _changes,
         {merged}
     from copies
-    group by {self._keys}, window_start, window_end
-)
-where _changes = 1 and _at_ms > {after_ms}{until}"""
+    group by {self._keys}, window_start, window_end"""
+
+    def _valued(self) -> str:
+        """Write the moments at which something changes, with all values by a function of Python."""
+        return f"select {self._keys}, _at_ms, {tile_sql.values_at(self._rows)} as _values from held"
 
     def _wanted(self) -> list[tuple[int, int]]:
         pairs = ((c.slot, c.window_us // 1000) for c in self._windows.columns)
@@ -205,10 +218,12 @@ where _changes = 1 and _at_ms > {after_ms}{until}"""
     def _slot(self, column: WindowColumn) -> Slot:
         return self._windows.slots[column.slot]
 
-    def _value(self, column: WindowColumn) -> str:
+    def _value(self, number: int, column: WindowColumn) -> str:
         slot, value = self._slot(column), _sum(column.slot, column.window_us // 1000)
+        if self._by_python:
+            value = tile_sql.value(slot, number)
         if slot.take in KEPT:
-            return kept_values.value(slot, value)
+            return value if self._by_python else kept_values.value(slot, value)
         if pt.is_floating(slot.output):  # 0 has one sign
             return f"case when {value} = 0 then cast(0 as {sql_type(slot.output)}) else {value} end"
         if slot.take not in ("count", "sum"):

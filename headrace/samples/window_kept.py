@@ -6,9 +6,9 @@ columns of `payload`: the hash or the value `h`, and for `last` when and where i
 
 from collections.abc import Sequence
 
-from headrace.definitions.window_view import HASH_BITS
 from headrace.definitions.windows import Slot
 from headrace.engines.dialect import Dialect
+from headrace.window_states import HASH_BITS
 
 
 def item_of(slot: Slot, value: str, dialect: Dialect) -> str:

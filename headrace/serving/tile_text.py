@@ -1,14 +1,14 @@
 """Tiles as the online store keeps them, and the values of a moment straight from there."""
 
 import json
-from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from headrace.definitions.windows import Windows
 from headrace.serving.store import Value
 from headrace.serving.tiles import EntityTiles, Identity, Tile
-from headrace.serving.window_slots import Event, State, merged, result_of, state_of
+from headrace.serving.window_slots import result_of
+from headrace.window_states import Event, State, merged, merged_since, state_of
 
 _ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 
@@ -51,7 +51,7 @@ def values_at(windows: Windows, tiles: StoredTiles | None, at_us: int) -> tuple[
     values: list[Value] = []
     for column in windows.columns:
         slot, first_us = windows.slots[column.slot], windows.first_of(at_us - column.window_us)
-        states = tiles.states[column.slot][bisect_left(tiles.numbers, first_us // windows.hop_us) :]
+        single: list[State] = []
         if events:
             at = None if slot.of is None else inputs[slot.of]
             single = [
@@ -59,8 +59,8 @@ def values_at(windows: Windows, tiles: StoredTiles | None, at_us: int) -> tuple[
                 for start_us, event in zip(starts_us, events, strict=True)
                 if start_us >= first_us
             ]
-            states = [*states, *single]
-        values.append(result_of(slot, merged(slot, states)))
+        first, states = first_us // windows.hop_us, tiles.states[column.slot]
+        values.append(result_of(slot, merged_since(slot, tiles.numbers, states, first, single)))
     return tuple(values)
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from headrace.definitions.windows import Windows
-from headrace.serving.window_slots import Event, State, merged, state_of
+from headrace.window_states import Event, State, merged, state_of
 
 Identity = tuple[Any, int]  # key and event time
 

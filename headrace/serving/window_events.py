@@ -7,7 +7,8 @@ import pyarrow as pa
 from headrace.definitions.stream import EVENT_TIME, KNOWN_AT
 from headrace.definitions.windows import Windows
 from headrace.serving.store import EntityKey
-from headrace.serving.window_slots import Event, plain_of
+from headrace.serving.window_slots import plain_of
+from headrace.window_states import Event
 
 
 def columns_of(windows: Windows, coordinate: tuple[str, ...]) -> tuple[str, ...]:

@@ -16,8 +16,8 @@ from headrace.serving.store import EntityKey, epoch_us, from_epoch_us
 from headrace.serving.tiles import EntityTiles, floor_of, folded, oldest_of
 from headrace.serving.window_events import columns_of, events_of
 from headrace.serving.window_plan import Step
-from headrace.serving.window_slots import Event
 from headrace.tables.version import TableVersion, read_entry
+from headrace.window_states import Event
 
 _RELATION, _KEYS = "window_events", "unclear_keys"
 

@@ -59,9 +59,12 @@ def _without_users(cluster: Cluster) -> dict[str, str]:
         "HEADRACE_FLINK_URI": flink.JobManager(),
         "HEADRACE_FLINK_GATEWAY_URI": flink.Gateway(),
     }
-    return {
+    found = {
         by: each.address(cluster) for by, each in named.items() if _is_there(cluster, each.name)
     }
+    if "HEADRACE_FLINK_GATEWAY_URI" in found and flink.PYTHON.is_file():
+        found["HEADRACE_FLINK_PYTHON"] = str(flink.PYTHON)
+    return found
 
 
 def _is_there(cluster: Cluster, server: str) -> bool:

@@ -24,6 +24,9 @@ _JARS = MavenJars(pom=_FILES / "pom.xml", sums=_FILES / "jars.txt", server="flin
 _LIBRARIES = SourceArchive(requirements=ROOT / "requirements" / "flink.txt", server="flink")
 # not the Java 25 of the other servers: Hadoop asks for the subject of a thread, which that one lacks
 _JAVA = Wheels(requirements=ROOT / "requirements" / "java-21.txt", server="flink")
+PYTHON = ROOT / ".venv-pyflink" / "bin" / "python"  # there once `make pyflink` has made it
+# what calls it: Flink does not have it among its libraries, but beside them
+_PYTHON_JAR = f"flink-python-{VERSION}.jar"
 _S3_PLUGIN = "flink-s3-fs-hadoop-*.jar"  # its classes must not mix with those of others
 _RPC, _BLOB, _DATA = "flink-rpc", "flink-blob", "flink-worker-data"
 _GATEWAY_HEAP = "-Xmx512m"
@@ -237,7 +240,7 @@ def _launch(cluster: Cluster, *options: str, main: str, arguments: tuple[str, ..
             *options,
             *str(said["env.java.opts.all"]).split(),
             f"-Dlog4j.configurationFile={log}",
-            *("-cp", f"{home / 'lib'}/*", main, *arguments),
+            *("-cp", f"{home / 'lib'}/*:{home / 'opt'}/{_PYTHON_JAR}", main, *arguments),
         ],
         folder=folder,
         environment={

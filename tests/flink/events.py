@@ -155,12 +155,21 @@ class Followed:
     cluster: Cluster
     stream: Stream
     rows: WindowRows
+    python: str = ""
 
     @classmethod
-    def make(cls, lake: Lake, cluster: Cluster, name: str, **view: Any) -> "Followed":  # noqa: ANN401
+    def make(
+        cls,
+        lake: Lake,
+        cluster: Cluster,
+        name: str,
+        *,
+        python: str = "",
+        **view: Any,  # noqa: ANN401
+    ) -> "Followed":
         stream = stream_named(name)
         declared(lake, stream)
-        return cls(lake, cluster, stream, view_of(stream, **view))
+        return cls(lake, cluster, stream, view_of(stream, **view), python)
 
     @property
     def job(self) -> ViewJob:
@@ -168,6 +177,7 @@ class Followed:
         access = FlinkAccess(
             uri=flink.JobManager().address(self.cluster),
             gateway_uri=flink.Gateway().address(self.cluster),
+            python=self.python,
         )
         return ViewJob(self.lake, self.rows, access=access)
 
@@ -175,9 +185,8 @@ class Followed:
         """Append rows in one commit."""
         append_events(self.lake, self.stream, rows)
 
-    def heartbeat(self, after: Row) -> None:
-        """Append a row of no entity, which counts nowhere, known ten minutes after another."""
-        later = dt.timedelta(minutes=10)
+    def heartbeat(self, after: Row, *, later: dt.timedelta = dt.timedelta(minutes=10)) -> None:
+        """Append a row of no entity, which counts nowhere, known some time after another."""
         beat = {"id": "beat", "u": None, "event_time": after["event_time"] + later}
         self.add([{**after, **beat, "known_at": after["known_at"] + later}])
 

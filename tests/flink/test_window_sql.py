@@ -1,19 +1,24 @@
 """The SQL of a window view: one golden file, what holds for every view, and what is refused by name."""
 
 import re
+import sys
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from headrace.definitions.window_rows import WindowRows
+from headrace.definitions.window_rows import TILES_MAX, WindowRows
 from headrace.definitions.window_view import WindowView
 from headrace.definitions.windows import resolve_windows
-from headrace.errors import FlinkCannotViewError
+from headrace.errors import FlinkCannotViewError, FlinkPythonMissingError
 from headrace.flink.begin import Begin
 from headrace.flink.following import interval
 from headrace.flink.places import HIDDEN, hidden
+from headrace.flink.python import python_session, refuse_python
 from headrace.flink.view_limits import refuse_view
 from headrace.flink.window_sql import history_sql, view_sql
+from headrace.flink_access import FlinkAccess
 from tests.flink.contracts import PLACES, contract
 from tests.golden.golden import Golden
 from tests.raising import refused
@@ -28,6 +33,12 @@ AGGREGATES: list[dict[str, Any]] = [
     {"name": "ids", "take": "distinct", "of": "id", "windows": ["1h"]},
     {"name": "last", "take": "last", "of": "price", "windows": ["1d"]},
 ]
+# a day has more tiles of a minute than SQL copies events to
+MANY: dict[str, Any] = {"hop": "1m", "lateness": "2h"}
+
+
+def window(length: str) -> list[dict[str, Any]]:
+    return [{"name": "seen", "take": "count", "windows": [length]}]
 
 
 def rows(*, known_at: Any = "ingested", key: str | None = "id", **more: Any) -> WindowRows:  # noqa: ANN401
@@ -56,6 +67,34 @@ def test_the_statements_of_history_are_those_of_the_file(golden: Golden) -> None
     catalog = hidden(PLACES.catalog)
     sql = history_sql(rows(), catalog, snapshot_id=7, after_us=10_000_000, until_us=90_000_000)
     golden.check("flink-history.sql", sql.text)
+
+
+def test_the_statements_of_a_view_of_many_tiles_are_those_of_the_file(golden: Golden) -> None:
+    sql = view_sql(rows(**MANY), hidden(PLACES.catalog), begin=BEGIN)
+    session = python_session(FlinkAccess(uri="", gateway_uri="", python="/opt/pyflink/bin/python"))
+    golden.check("flink-view-many.sql", replace(sql, session=session).text)
+
+
+def test_views_call_python_only_if_they_have_more_tiles_than_events_are_copied_to() -> None:
+    assert "window_values" in text(**MANY)
+    assert "window_values" not in text(hop="1m", aggregates=window(f"{TILES_MAX}m"))
+    assert "window_values" in text(hop="1m", aggregates=window(f"{TILES_MAX + 1}m"))
+
+
+def test_python_that_is_not_there_is_refused_before_anything_changes(tmp_path: Path) -> None:
+    here = "http://127.0.0.1:8083"
+    for python in ("", str(tmp_path / "python")):
+        with refused(FlinkPythonMissingError, view="features.recent", python=python):
+            refuse_python(
+                FlinkAccess(uri=here, gateway_uri=here, python=python), view="features.recent"
+            )
+    refuse_python(
+        FlinkAccess(uri=here, gateway_uri=here, python=sys.executable), view="features.recent"
+    )
+    other = "http://flink.internal:8083"
+    refuse_python(
+        FlinkAccess(uri=other, gateway_uri=other, python="/there/python"), view="features.recent"
+    )
 
 
 def test_secrets_are_not_in_what_is_shown() -> None:
@@ -111,7 +150,6 @@ def test_durations_are_written_to_the_millisecond(ms: int, written: str) -> None
 @pytest.mark.parametrize(
     ("more", "key"),
     [
-        ({"hop": "1m", "lateness": "2h"}, "hop"),
         ({"lateness": "1000d"}, "aggregates"),
     ],
 )

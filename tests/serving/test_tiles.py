@@ -15,7 +15,8 @@ from headrace.serving.store import EntityKey
 from headrace.serving.tile_text import parse_tiles, read_tiles, values_at, write_tiles
 from headrace.serving.tiles import EntityTiles, RepeatUnclearError, folded
 from headrace.serving.window_events import events_of
-from headrace.serving.window_slots import Event, plain_of, value_of
+from headrace.serving.window_slots import plain_of, value_of
+from headrace.window_states import Event
 from tests.amounts import examples
 from tests.samples.window_oracle import (
     PLACE,

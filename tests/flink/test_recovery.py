@@ -1,0 +1,125 @@
+"""What a job starts again from: never a state that is older than its table, or of other statements."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from headrace.api import Lake
+from headrace.errors import (
+    FlinkStopError,
+    JobChangedError,
+    NoCheckpointError,
+    OldCheckpointError,
+)
+from headrace.flink import recovery
+from headrace.flink.client import JobOverview
+from headrace.flink.recovery import restore
+from headrace.flink.statements import JobSql
+from headrace.flink.stopping import Stopped
+from headrace.flink.view_job import ViewJob
+from headrace.flink_access import FlinkAccess
+from headrace.ingest.owner import FLINK, Owner
+from headrace.ingest.stream_tables import declared
+from tests.flink.events import stream_named, view_of
+from tests.flink.replies import answering
+from tests.raising import refused
+
+STREAM = stream_named("plays")
+VIEW = "features.plays"
+SAVEPOINT, OLD = "s3://c/savepoint-1", "s3://c/0ld/chk-8"
+SQL = JobSql(setup=("create view v",), insert="insert", plan="p1")
+STOPPED = Owner(by=FLINK, epoch=1, jobs=("c0",), plan="p1", savepoint=SAVEPOINT, checkpoint=9)
+RUNNING = JobOverview(id="c0", name="n", state="RUNNING", started_ms=0)
+_GATEWAY = "POST /v3/sessions"
+
+Asked = list[tuple[str, Any]]
+
+
+@pytest.fixture
+def stopped(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[ViewJob, Asked]]:
+    """A job that was stopped at checkpoint 9, which its table has; and what Flink is asked."""
+    declared(lake, STREAM)
+    replies: dict[str, list[tuple[int, Any]]] = {
+        "GET /jobs/overview": [(200, {"jobs": []})],
+        _GATEWAY: [(200, {"sessionHandle": "5f"})],
+        "POST /v3/sessions/5f/statements": [(200, {"operationHandle": "7a"})],
+        "GET /v3/sessions/5f/operations/7a/result/0?rowFormat=JSON": [(200, {"jobID": "c1"})],
+        "DELETE /v3/sessions/5f": [(200, {})],
+        "GET /jobmanager/config": [
+            (200, [{"key": "execution.checkpointing.dir", "value": lake.settings.warehouse_uri}])
+        ],
+    }
+    monkeypatch.setattr(ViewJob, "sql", lambda *_, **__: SQL)  # no catalog that Flink reaches
+    monkeypatch.setattr(ViewJob, "committed", lambda *_: 9)
+    monkeypatch.setattr(ViewJob, "status", lambda job: job.owner)
+    with answering(replies) as (address, asked):
+        made = ViewJob(lake, view_of(STREAM), access=FlinkAccess(uri=address, gateway_uri=address))
+        made.declared()
+        made.set_owner(Owner(), STOPPED)
+        yield made, asked
+
+
+def sessions(asked: Asked) -> list[dict[str, str]]:
+    return [body["properties"] for path, body in asked if path == _GATEWAY]
+
+
+def test_a_job_starts_from_its_savepoint_which_stays_its_own(
+    stopped: tuple[ViewJob, Asked],
+) -> None:
+    """A savepoint that Flink took over would go with a checkpoint, while a later one still needs its files."""
+    job, asked = stopped
+    restore(job)
+    (session,) = sessions(asked)
+    assert session["execution.state-recovery.path"] == SAVEPOINT
+    assert session["execution.state-recovery.claim-mode"] == "NO_CLAIM"
+    assert "execution.state-recovery.ignore-unclaimed-state" not in session
+    assert (job.owner.jobs, job.owner.savepoint) == (("c0", "c1"), "")
+
+
+def test_a_checkpoint_that_is_older_than_the_table_is_refused(
+    stopped: tuple[ViewJob, Asked],
+) -> None:
+    job, asked = stopped
+    with refused(OldCheckpointError, stream=VIEW, checkpoint=8, committed=9):
+        restore(job, checkpoint=OLD)
+    assert (sessions(asked), job.owner) == ([], STOPPED)
+
+
+def test_a_savepoint_of_other_statements_is_refused(
+    stopped: tuple[ViewJob, Asked], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, asked = stopped
+    changed = JobSql(setup=SQL.setup, insert=SQL.insert, plan="p2")
+    monkeypatch.setattr(ViewJob, "sql", lambda *_, **__: changed)
+    with refused(JobChangedError, stream=VIEW, expected="p1", found="p2"):
+        restore(job)
+    assert (sessions(asked), job.owner) == ([], STOPPED)
+
+
+def test_a_job_without_a_checkpoint_is_not_started_without_state(
+    stopped: tuple[ViewJob, Asked],
+) -> None:
+    job, asked = stopped
+    lost = Owner(by=FLINK, epoch=1, jobs=("c0",), plan="p1")
+    job.set_owner(STOPPED, lost)
+    with refused(NoCheckpointError, stream=VIEW, folder=job.lake.settings.warehouse_uri):
+        restore(job)
+    for named in ("s3://c/0ld", "s3://c/0ld/chk-"):
+        with refused(NoCheckpointError, stream=VIEW, folder=named):
+            restore(job, checkpoint=named)
+    assert (sessions(asked), job.owner) == ([], lost)
+
+
+def test_a_job_that_did_not_stop_cleanly_stays_the_owner(
+    stopped: tuple[ViewJob, Asked], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, _ = stopped
+    runs = Owner(by=FLINK, epoch=1, jobs=("c0",), plan="p1")
+    job.set_owner(STOPPED, runs)
+    monkeypatch.setattr(ViewJob, "running", lambda *_: RUNNING)
+    ended = Stopped(savepoint="", why="its state is FAILED")
+    monkeypatch.setattr(recovery, "stop_with_savepoint", lambda *_: ended)
+    with refused(FlinkStopError, stream=VIEW, detail=ended.why):
+        job.stop()
+    assert job.owner == runs
