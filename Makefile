@@ -100,14 +100,14 @@ check: lint types imports ## lint, types and import rules
 dagster: $(READY) ## the asset graph at http://127.0.0.1:3000
 	@$(BIN)/headrace dagster
 
-pyflink: $(READY) $(PYFLINK)/.ready ## the Python of Flink's workers, for window views of many tiles: needs Python 3.11 or 3.12, 650 MB
+pyflink: $(READY) $(PYFLINK)/.ready ## the Python of Flink's workers, for window views of many tiles: needs Python 3.11 or 3.12, 400 MB
 	@echo 'export HEADRACE_FLINK_PYTHON="$(CURDIR)/$(PYFLINK)/bin/python"'
 
 # PyFlink brings older versions of what headrace needs: of headrace it only has the code
-$(PYFLINK)/.ready: requirements/pyflink.txt | $(READY)
+$(PYFLINK)/.ready: requirements/pyflink.txt requirements/pyflink-build.txt | $(READY)
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 13) else "PyFlink needs Python 3.11 or 3.12, this is %d.%d; choose one with PYTHON=python3.12" % v)'
 	@test -x $(PYFLINK)/bin/python || $(PYTHON) -m venv --without-pip $(PYFLINK)
-	@VIRTUAL_ENV=$(CURDIR)/$(PYFLINK) $(BIN)/uv pip sync --quiet --require-hashes requirements/pyflink.txt
+	@VIRTUAL_ENV=$(CURDIR)/$(PYFLINK) $(BIN)/uv pip sync --quiet --require-hashes --build-constraints requirements/pyflink-build.txt requirements/pyflink.txt
 	@echo $(CURDIR) > $$($(PYFLINK)/bin/python -c 'import site; print(site.getsitepackages()[0])')/headrace.pth
 	@$(PYFLINK)/bin/python -c 'import headrace.flink.worker'
 	@touch $@
@@ -162,6 +162,8 @@ requirements: $(READY) ## resolve requirements/*.in again
 	  --no-header --no-annotate requirements/feast.in -o requirements/feast.txt  # a benchmark's peer, apart
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-emit-package apache-flink-libraries --no-header --no-annotate requirements/pyflink.in -o requirements/pyflink.txt
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-header --no-annotate requirements/pyflink-build.in -o requirements/pyflink-build.txt
 
 clean: ## remove what the demo made; the environment stays
 	@rm -rf .headrace dbt_project/target dbt_project/logs

@@ -122,6 +122,6 @@ def printed(settings: Settings, rows: WindowRows) -> JobSql:
     options = hidden(catalog_of(settings, stream=rows.windows.view))
     sql = view_sql(rows, options, begin=Begin(after_us=0, snapshot_id=0, history_id=None))
     access = settings.flink
-    if access is None or not needs_python(rows):
+    if access is None or not access.python or not needs_python(rows):
         return sql
     return replace(sql, session=python_session(access))

@@ -238,13 +238,31 @@ def test_a_job_that_runs_by_an_older_declaration_is_named(
     assert set(caught.value.faults) == {CHANGED}
 
 
-def test_a_job_whose_owner_changed_while_it_was_submitted_is_cancelled(
+def test_a_job_whose_owner_changed_before_it_was_submitted_is_not_submitted(
     asked: tuple[ViewJob, list[tuple[str, object]]],
 ) -> None:
     job, said = asked
     before = Owner(by=FLINK, epoch=1)
     job.set_owner(Owner(), before)
     job.set_owner(before, Owner(by=FLINK, epoch=1, jobs=("c0",)))  # another submits it
+    with refused(StreamOwnedError, owner=FLINK, epoch=1):
+        job.start(before, SQL, {})
+    assert said == []
+    assert job.owner.jobs == ("c0",)
+
+
+def test_a_job_whose_owner_changed_while_it_was_submitted_is_cancelled(
+    asked: tuple[ViewJob, list[tuple[str, object]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, said = asked
+    before, submit = Owner(by=FLINK, epoch=1), job.gateway.submit
+    job.set_owner(Owner(), before)
+
+    def submitted(*statements: Any, **more: Any) -> str:  # noqa: ANN401  (of the method)
+        job.set_owner(job.owner, Owner(by=FLINK, epoch=1, jobs=("c0",)))  # another submits it
+        return submit(*statements, **more)
+
+    monkeypatch.setattr(job.gateway, "submit", submitted)
     with refused(StreamOwnedError, owner=FLINK, epoch=1):
         job.start(before, SQL, {})
     assert said[-1][0] == "PATCH /jobs/c1?mode=cancel"

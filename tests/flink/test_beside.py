@@ -1,6 +1,8 @@
 """What goes on beside a running job: compaction, expiry, clean-up and changes of a schema; nothing is lost or doubled."""
 
 import datetime as dt
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -8,13 +10,17 @@ from headrace import clock
 from headrace.flink.handover import to_flink, to_headrace
 from headrace.flink.health import CHANGED
 from headrace.ingest import dead_letters
+from headrace.ingest.owner import FLINK
 from headrace.ingest.stream_tables import declared
 from headrace.maintenance.cleanup.cleanup import apply_cleanup, plan_cleanup
 from headrace.maintenance.compaction.compact import compact
+from headrace.serving.publish import publish_view
+from headrace.serving.sqlite import SQLiteOnlineStore
+from headrace.serving.store import OnlineRow
 from headrace.tables.commits.operations import expire
 from headrace.tables.lake import LakeTable
 from tests.flink.contracts import EVERY_TYPE, contract
-from tests.flink.events import Followed, events
+from tests.flink.events import Followed, Row, events, view_of
 from tests.flink.streams import Written
 
 pytestmark = [pytest.mark.flink, pytest.mark.timeout(600)]
@@ -77,20 +83,51 @@ def test_a_stream_is_kept_and_gets_a_field_beside_its_job(written: Written) -> N
     assert upkeep.expired >= 3
 
 
-def test_a_view_is_kept_with_its_events_beside_its_job(followed: Followed) -> None:
+def test_a_view_is_kept_served_and_declared_anew_beside_its_job(
+    followed: Followed, tmp_path: Path
+) -> None:
     sent = events(1000, seconds=600, seed=11)
     followed.add(sent[:300])
     followed.job.submit()
-    upkeep = Upkeep()
-    for first in range(300, 1000, 100):
-        followed.add(sent[first : first + 100])
-        for name in (followed.stream.table, followed.rows.table):
-            # the job has read what is older, which is how long a lake keeps snapshots
-            upkeep.of(followed.lake.table(name), keep=6)
-    followed.heartbeat(sent[-1])
-    wanted = followed.wanted()
-    assert followed.wait_for(wanted) == wanted
-    health = followed.job.check().health
-    assert health is not None
-    assert health.restarts == 0
+    view = f"{followed.rows.windows.view}_changed"
+    changed = replace(followed, rows=view_of(followed.stream, view=view, hop="5s", delay="0s"))
+    upkeep, lake = Upkeep(), followed.lake
+    with SQLiteOnlineStore(tmp_path / "online.db") as store:
+        assert published(store, followed) == "full"
+        for first in range(300, 1000, 100):
+            followed.add(sent[first : first + 100])
+            for name in (followed.stream.table, followed.rows.table):
+                # the job has read what is older, which is how long a lake keeps snapshots
+                upkeep.of(lake.table(name), keep=6)
+            if first == 600:  # it is caught up when its job begins
+                changed.job.submit()
+                assert len(changed.written()) > 0
+        followed.heartbeat(sent[-1])
+        for each in (followed, changed):
+            wanted = each.wanted()
+            assert each.wait_for(wanted) == wanted
+            health = each.job.check().health
+            assert health is not None
+            assert health.restarts == 0
+        before = followed.written()
+        followed.job.release()
+        assert changed.job.status().owner == FLINK
+        assert followed.written() == before
+        assert published(store, followed) != "unchanged"
+        newest = {(row["u"], row["c"]): row for row in before}
+        found = store.get(str(followed.rows.table), list(newest))
+        assert [served(followed, each) for each in found] == list(newest.values())
     assert upkeep.compacted >= 3
+
+
+def published(store: SQLiteOnlineStore, followed: Followed) -> str:
+    """Publish the newest rows as those of any view."""
+    return publish_view(followed.lake, store, followed.lake.table(followed.rows.table).head()).mode
+
+
+def served(followed: Followed, row: OnlineRow | None) -> Row:
+    assert row is not None
+    names = (*followed.rows.windows.entity, "event_time", "known_at")
+    values = [list(each) if isinstance(each, tuple) else each for each in row.values]
+    plain = dict(zip(names, (*row.key, row.event_time, row.known_at), strict=True))
+    return plain | dict(zip(followed.rows.windows.schema().names, values, strict=True))
