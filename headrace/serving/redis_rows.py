@@ -3,15 +3,14 @@
 import datetime as dt
 from collections.abc import Sequence
 
+from headrace.serving.kept import KeptRows, Times
 from headrace.serving.store import (
     EncodedRow,
     EntityKey,
     Found,
-    OnlineRow,
     ViewState,
     from_epoch_us,
 )
-from headrace.serving.values import decode_rows
 from headrace.serving.view_state import read_state
 
 DIGITS = 20
@@ -33,22 +32,25 @@ def times_us(packed: bytes) -> tuple[int, int]:
     return int(packed[:DIGITS]) - _BIAS, int(packed[DIGITS:TIMES]) - _BIAS
 
 
-def rows_of(keys: Sequence[EntityKey], text: bytes) -> list[OnlineRow | None]:
-    """Read rows, one a line, in the order of their keys; an empty line is a row that is not there."""
-    if not keys:
-        return []
-    lines, times = text.decode().split("\n"), _Times()
-    values = iter(decode_rows([line[TIMES:] for line in lines if line]))
-    return [
-        OnlineRow(key, *times[line[:TIMES]], next(values)) if line else None
-        for key, line in zip(keys, lines, strict=True)
-    ]
+def rows_of(keys: Sequence[EntityKey], text: bytes) -> KeptRows:
+    """Read rows, one a line, in the order of their keys; an empty line is a row that is not there.
+
+    Raises:
+        ValueError: If a row is damaged, or there are more or fewer lines than keys.
+
+    """
+    lines, known = text.decode().split("\n") if keys else [], _Times()
+    if len(lines) != len(keys):
+        msg = f"{len(keys)} keys have {len(lines)} lines"
+        raise ValueError(msg)
+    times = [known[line[:TIMES]] if line else None for line in lines]
+    return KeptRows(keys, times, [line[TIMES:] if line else None for line in lines])
 
 
-class _Times(dict[str, tuple[dt.datetime, dt.datetime]]):
+class _Times(dict[str, Times]):
     """Both times of a row by their digits, each pair read once: rows that came together share theirs."""
 
-    def __missing__(self, digits: str) -> tuple[dt.datetime, dt.datetime]:
+    def __missing__(self, digits: str) -> Times:
         event, known = digits[:DIGITS], digits[DIGITS:]
         event_time = from_epoch_us(int(event) - _BIAS)
         known_at = event_time if known == event else from_epoch_us(int(known) - _BIAS)

@@ -186,7 +186,7 @@ class SQLiteOnlineStore:
     def get(self, view: str, keys: Sequence[EntityKey]) -> list[OnlineRow | None]:
         """Look up many keys of one view at one moment, in the order of `keys`."""
         with self._connections.reading() as cursor:
-            return rows_of(cursor, view, keys)
+            return list(rows_of(cursor, view, keys))
 
     def look_up(self, wanted: Sequence[tuple[str, Sequence[EntityKey]]]) -> list[Found]:
         """Look up keys of several views at one moment; see `OnlineStore.look_up`."""

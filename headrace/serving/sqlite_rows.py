@@ -7,15 +7,15 @@ rows, by a change of its own record.
 import sqlite3
 from collections.abc import Sequence
 
+from headrace.serving.kept import KeptRows
 from headrace.serving.store import (
     EntityKey,
     Freshness,
     Moments,
-    OnlineRow,
     ViewState,
     from_epoch_us,
 )
-from headrace.serving.values import decode_rows, encode_keys
+from headrace.serving.values import encode_keys
 from headrace.serving.view_state import read_state
 
 # SQLite takes 32,766 parameters a statement; a few hundred keys already amortise it.
@@ -57,7 +57,7 @@ def upsert_of(generation: int) -> str:
     return _UPSERT.format(generation=int(generation))
 
 
-def rows_of(cursor: sqlite3.Cursor, view: str, keys: Sequence[EntityKey]) -> list[OnlineRow | None]:
+def rows_of(cursor: sqlite3.Cursor, view: str, keys: Sequence[EntityKey]) -> KeptRows:
     """Look up keys, in their order."""
     texts = encode_keys(keys)
     generation = generation_of(cursor, view)
@@ -72,11 +72,8 @@ def rows_of(cursor: sqlite3.Cursor, view: str, keys: Sequence[EntityKey]) -> lis
         for key, event_us, known_us, values in cursor.execute(query, (generation, *part)):
             found[key] = event_us, known_us, values
     rows, moments = [found.get(text) for text in texts], Moments()
-    values = iter(decode_rows([row[2] for row in rows if row]))
-    return [
-        OnlineRow(key, moments[row[0]], moments[row[1]], next(values)) if row else None
-        for key, row in zip(keys, rows, strict=True)
-    ]
+    times = [(moments[row[0]], moments[row[1]]) if row else None for row in rows]
+    return KeptRows(keys, times, [row[2] if row else None for row in rows])
 
 
 def state_of(cursor: sqlite3.Cursor, view: str) -> ViewState | None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 from headrace.definitions.windows import Windows
+from headrace.serving.kept import Times
 from headrace.serving.store import EntityKey, OnlineRow, ViewState, epoch_us
 from headrace.serving.tile_text import parse_tiles, values_at
 from headrace.serving.tiles import floor_of
@@ -13,20 +14,22 @@ Status: TypeAlias = Literal["fresh", "expired", "missing", "not_yet_known"]
 
 
 def statuses_of(
-    rows: Sequence[OnlineRow | None], *, ttl: dt.timedelta | None, at: dt.datetime
+    times: Sequence[Times | None], *, ttl: dt.timedelta | None, at: dt.datetime
 ) -> list[Status]:
-    """Judge stored rows by the point-in-time rule."""
-    found = list[Status]()
-    for row in rows:
-        if row is None:
-            found.append("missing")
-        elif row.event_time >= at or row.known_at >= at:
-            found.append("not_yet_known")
-        elif ttl is not None and at - row.event_time > ttl:
-            found.append("expired")
-        else:
-            found.append("fresh")
-    return found
+    """Judge stored rows by the point-in-time rule; rows that came together share their times."""
+    judged: dict[Times | None, Status] = {
+        each: _status(each, ttl=ttl, at=at) for each in set(times)
+    }
+    return [judged[each] for each in times]
+
+
+def _status(times: Times | None, *, ttl: dt.timedelta | None, at: dt.datetime) -> Status:
+    if times is None:
+        return "missing"
+    event_time, known_at = times
+    if event_time >= at or known_at >= at:
+        return "not_yet_known"
+    return "expired" if ttl is not None and at - event_time > ttl else "fresh"
 
 
 def window_answer(

@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import orjson
 
@@ -37,8 +37,20 @@ def decode(text: str | bytes) -> tuple[Value, ...]:
     return _values(orjson.loads(text))
 
 
-def decode_rows(texts: Sequence[str]) -> list[tuple[Value, ...]]:
-    """Read texts as `decode` does, all at once.
+class ParsedRows(NamedTuple):
+    """Rows as JSON has them; some may have values with a letter, as `encode` writes them, or lists."""
+
+    items: Sequence[list[Any]]
+    has_typed: bool
+    has_lists: bool
+
+    def values(self) -> Sequence[Sequence[Value]]:
+        """Return the values that were encoded; lists come back as tuples."""
+        return list(map(_values, self.items)) if self.has_typed or self.has_lists else self.items
+
+
+def parse_rows(texts: Sequence[str]) -> ParsedRows:
+    """Read texts that `encode` wrote, all at once.
 
     Raises:
         ValueError: If one of them is damaged.
@@ -47,12 +59,15 @@ def decode_rows(texts: Sequence[str]) -> list[tuple[Value, ...]]:
     joined = f"[{','.join(texts)}]"
     rows: list[list[Any]] = orjson.loads(joined)
     # a text of two rows would give the values of one entity to the next
-    if len(rows) != len(texts):
-        msg = f"{len(texts)} texts hold {len(rows)} rows"
+    if len(rows) != len(texts) or not set(map(type, rows)) <= {list}:
+        msg = f"{len(texts)} texts hold {len(rows)} rows, or what is no row"
         raise ValueError(msg)
-    if "{" not in joined and joined.count("[") == len(texts) + 1:  # no value is a list or an object
-        return list(map(tuple, rows))
-    return list(map(_values, rows))
+    return ParsedRows(rows, "{" in joined, joined.count("[") != len(texts) + 1)
+
+
+def decode_rows(texts: Sequence[str]) -> list[tuple[Value, ...]]:
+    """Read texts as `decode` does, all at once. Raises as `parse_rows` does."""
+    return list(map(tuple, parse_rows(texts).values()))
 
 
 def plain_column(values: Sequence[Value]) -> Sequence[Any]:

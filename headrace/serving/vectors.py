@@ -14,6 +14,7 @@ from headrace.errors import (
     NotAFeatureViewError,
 )
 from headrace.identifiers import TableName
+from headrace.serving.kept import times_of, values_of
 from headrace.serving.keys import exact_keys
 from headrace.serving.status import Status, statuses_of, window_answer
 from headrace.serving.store import EntityKey, Found, OnlineRow, OnlineStore, Value, ViewState
@@ -80,8 +81,8 @@ class ViewRows:
         """Return the values of its columns by their names in training, by set; None where not `fresh`."""
         nothing = (None,) * len(self.state.columns)
         used = [
-            row.values if row is not None and status == "fresh" else nothing
-            for row, status in zip(self.rows, self.statuses, strict=True)
+            values if values is not None and status == "fresh" else nothing
+            for values, status in zip(values_of(self.rows), self.statuses, strict=True)
         ]
         found = list(zip(*used, strict=True)) if used else [()] * len(nothing)
         places = [self.state.columns.index(column) for column in self.use.columns]
@@ -104,8 +105,14 @@ class Vectors:
             FeatureSpecError: If several have the same name.
 
         """
-        _refuse_repeated([name for view in self.views for name in view.use.column_names])
+        self.names()
         return {name: values for view in self.views for name, values in view.columns().items()}
+
+    def names(self) -> list[str]:
+        """The names of the values in training. Raises as `columns` does."""
+        found = [name for view in self.views for name in view.use.column_names]
+        _refuse_repeated(found)
+        return found
 
     def vector(self, number: int) -> FeatureVector:
         """Return the vector of one set, with a reason for each value."""
@@ -239,7 +246,7 @@ def _view_rows(
     rows: Sequence[OnlineRow | None] = found.rows
     statuses: Sequence[Status]
     if windows is None:
-        statuses = statuses_of(rows, ttl=ttl, at=at)
+        statuses = statuses_of(times_of(rows), ttl=ttl, at=at)
     else:
         pairs = zip(once, rows, strict=True)
         answered = [window_answer(windows, state, *pair, ttl=ttl, at=at) for pair in pairs]
@@ -247,7 +254,8 @@ def _view_rows(
     if len(once) != len(keys):
         place_of = {key: place for place, key in enumerate(once)}
         places = [place_of[key] for key in keys]
-        rows, statuses = [rows[place] for place in places], [statuses[place] for place in places]
+        made = list(rows)
+        rows, statuses = [made[place] for place in places], [statuses[place] for place in places]
     return ViewRows(
         use=use,
         state=state,

@@ -51,7 +51,7 @@ def port() -> Iterator[int]:
         thread.join()
 
 
-def head(path: str = "/asked", *, offer: str = "", length: int | str) -> bytes:
+def head(path: str = "/v1/asked", *, offer: str = "", length: int | str) -> bytes:
     framing = (
         f"Content-Length: {length}" if isinstance(length, int) else f"Transfer-Encoding: {length}"
     )
@@ -98,32 +98,33 @@ def test_the_body_of_a_client_that_offers_another_protocol_comes_whole(
 ) -> None:
     whole = head(offer=OFFER, length=5) + b"whole"
     for _ in range(2):  # also where the connection was used already
-        asking.send(head("/before", length=2) + b"ok")
-        assert asking.answer() == (200, {"path": "/before", "body": "ok"})
+        asking.send(head("/v1/before", length=2) + b"ok")
+        assert asking.answer() == (200, {"path": "/v1/before", "body": "ok"})
         asking.send(whole[:cut])
         threading.Event().wait(0.005)  # so that it comes in two pieces
         asking.send(whole[cut:])
-        assert asking.answer() == (200, {"path": "/asked", "body": "whole"})
+        assert asking.answer() == (200, {"path": "/v1/asked", "body": "whole"})
 
 
 def test_a_long_body_comes_whole_in_one_piece_or_in_small_chunks(asking: Asking) -> None:
     text = "x" * 300_000
     asking.send(head(length=len(text)), text.encode())
-    assert asking.answer() == (200, {"path": "/asked", "body": text})
+    assert asking.answer() == (200, {"path": "/v1/asked", "body": text})
     chunks = [b"1\r\nx\r\n"] * 20_000
     asking.send(head(length="chunked"), b"".join(chunks), b"0\r\n\r\n")
-    assert asking.answer() == (200, {"path": "/asked", "body": "x" * 20_000})
+    assert asking.answer() == (200, {"path": "/v1/asked", "body": "x" * 20_000})
 
 
 def test_requests_that_are_sent_at_once_are_answered_in_their_order(asking: Asking) -> None:
-    asking.send(b"".join(head(f"/{n}", length=1) + b"y" for n in range(5)))
-    assert [asking.answer()[1]["path"] for _ in range(5)] == [f"/{n}" for n in range(5)]
+    paths = [f"/v1/{name}" for name in "abcde"]
+    asking.send(b"".join(head(path, length=1) + b"y" for path in paths))
+    assert [asking.answer()[1]["path"] for _ in paths] == paths
 
 
 @pytest.mark.parametrize(
     "begun",
     [
-        b"POST /asked HTTP/1.1\r\nHost: here\r\nX-Long: ",
+        b"POST /v1/asked HTTP/1.1\r\nHost: here\r\nX-Long: ",
         b"POST /" + b"a" * 20_000,
         head(length="chunked") + b"1\r\nx\r\n0\r\nX-Trailer: ",
         head(length="chunked") + b"1;extension=",
@@ -153,16 +154,16 @@ def test_what_is_not_the_body_has_a_bound(asking: Asking, begun: bytes) -> None:
     ],
 )
 def test_what_may_be_read_in_two_ways_is_refused(asking: Asking, lines: str) -> None:
-    asking.send(f"POST /asked HTTP/1.1\r\n{TOKEN}{lines}\r\n\r\nx".encode())
+    asking.send(f"POST /v1/asked HTTP/1.1\r\n{TOKEN}{lines}\r\n\r\nx".encode())
     assert asking.answer()[0] == 400
 
 
 def test_a_token_that_comes_after_the_body_is_none(asking: Asking) -> None:
-    begun = b"POST /asked HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n"
+    begun = b"POST /v1/asked HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n"
     asking.send(begun + b"1\r\nx\r\n0\r\n" + TOKEN.encode() + b"\r\n")
     assert asking.answer()[0] == 401
 
 
 def test_a_question_is_answered_though_what_comes_after_it_is_no_request(asking: Asking) -> None:
     asking.send(head(length=1) + b"x" + b"no HTTP\r\n\r\n")
-    assert asking.answer() == (200, {"path": "/asked", "body": "x"})
+    assert asking.answer() == (200, {"path": "/v1/asked", "body": "x"})

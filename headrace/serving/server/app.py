@@ -115,8 +115,11 @@ def _refused(error: LakeError) -> JSONResponse:
     return JSONResponse(error.to_dict(), status, headers=retry)
 
 
-def make_app(service: Service, store: OnlineStore, *, limits: ServerLimits) -> FastAPI:
-    """Build the application of one server."""
+def make_app(service: Service, store: OnlineStore, *, limits: ServerLimits) -> Guard:
+    """Build the application of one server: its limits, what answers usual questions, and the routes.
+
+    The first two stand before FastAPI, and not as its middleware, for which it runs layers of its own.
+    """
     answers = _Answers(service, limits)
 
     @asynccontextmanager
@@ -135,21 +138,17 @@ def make_app(service: Service, store: OnlineStore, *, limits: ServerLimits) -> F
         # whatever paths are tried, there are no more labels than routes
         answers.metrics.answered(path if path in paths else "other", status)
 
-    app.add_middleware(
-        Direct,
-        questions=answers.questions(),
-        deadline_max=_DEADLINE_MS_MAX,
-        refused=_refused,
+    direct = Direct(
+        app, questions=answers.questions(), deadline_max=_DEADLINE_MS_MAX, refused=_refused
     )
-    app.add_middleware(
-        Guard,
+    return Guard(
+        direct,
         bytes_max=limits.bytes_max,
         token=limits.token,
         body_s=limits.body_s,
         rate=None if limits.per_s is None else Rate(limits.per_s),
         answered=answered,
     )
-    return app
 
 
 async def _refuse(_: Request, error: Exception) -> JSONResponse:

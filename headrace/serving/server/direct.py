@@ -46,7 +46,7 @@ class Direct:
         deadline_max: int,
         refused: Callable[[LakeError], Response],
     ) -> None:
-        self._app, self._questions = app, questions
+        self.app, self._questions = app, questions
         self._deadline_max, self._refused = deadline_max, refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,14 +54,14 @@ class Direct:
         asked = scope["type"] == "http" and scope["method"] == "POST"
         question = self._questions.get(scope["path"]) if asked else None
         if question is None:
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         body: bytes = (await receive())["body"]
         try:
             deadline_ms = self._deadline(scope)
             request = question.form.model_validate(json.loads(body))
         except (ValueError, RecursionError):
-            await self._app(scope, replay(body, receive), send)
+            await self.app(scope, replay(body, receive), send)
             return
         try:
             response = await question.answer(request, deadline_ms)

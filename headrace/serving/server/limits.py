@@ -1,11 +1,12 @@
 """Limits of the server: the size of a request, who may ask, and how much is worked on at once."""
 
 import asyncio
+import contextlib
 import hmac
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from starlette.requests import ClientDisconnect
@@ -71,13 +72,13 @@ class Guard:
         rate: Rate | None = None,
         answered: Callable[[str, int], None] = lambda _path, _status: None,
     ) -> None:
-        self._app, self._bytes_max, self._token = app, bytes_max, token
+        self.app, self._bytes_max, self._token = app, bytes_max, token
         self._body_s, self._rate, self._answered = body_s, rate, answered
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
 
         begun = list[int]()
@@ -115,7 +116,7 @@ class Guard:
         except ClientDisconnect:
             pass
         else:
-            await self._app(scope, replay(body, receive), send)
+            await self.app(scope, replay(body, receive), send)
 
     def _allows(self, scope: Scope) -> bool:
         if self._token is None or scope["path"] in OPEN_PATHS:
@@ -187,15 +188,22 @@ class Workers:
             if self._begun >= self._begun_max:
                 raise OverloadedError(begun_max=self._begun_max)
             self._begun += 1
+        loop = asyncio.get_running_loop()
+        # set by a thread or by the clock: asyncio's own ways to wait for a thread take three futures
+        waiting: asyncio.Future[_T] = loop.create_future()
         future = self._pool.submit(act)
-        future.add_done_callback(lambda _: self._ended())
-        waiting = asyncio.wrap_future(future)
+        late = loop.call_later(deadline_s, _give_up, waiting, future, deadline_s)
+
+        def ended(done: Future[_T]) -> None:
+            self._ended()
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+                loop.call_soon_threadsafe(_pass_on, waiting, done)
+
+        future.add_done_callback(ended)
         try:
-            return await asyncio.wait_for(asyncio.shield(waiting), deadline_s)
-        except TimeoutError as error:
-            waiting.add_done_callback(lambda done: done.cancelled() or done.exception())
-            future.cancel()  # has no effect on what runs
-            raise DeadlineError(deadline_s=deadline_s) from error
+            return await waiting
+        finally:
+            late.cancel()
 
     def close(self) -> None:
         """End the threads once their work is done."""
@@ -204,3 +212,20 @@ class Workers:
     def _ended(self) -> None:
         with self._lock:
             self._begun -= 1
+
+
+def _give_up(waiting: asyncio.Future[_T], future: Future[_T], deadline_s: float) -> None:
+    if not waiting.done():
+        waiting.set_exception(DeadlineError(deadline_s=deadline_s))
+        future.cancel()  # has no effect on what runs
+
+
+def _pass_on(waiting: asyncio.Future[_T], done: Future[_T]) -> None:
+    """Give what a thread found to who waits for it, if anyone still does."""
+    if waiting.done() or done.cancelled():
+        return
+    error = done.exception()
+    if error is None:
+        waiting.set_result(done.result())
+    else:
+        waiting.set_exception(error)

@@ -1,5 +1,6 @@
 """Metrics of the server, in the text format of Prometheus."""
 
+import functools
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ class ServerMetrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
+        # `labels` looks for its child under a lock, and checks the labels, each time
+        self._of = functools.cache(lambda metric, *labels: metric.labels(*labels))
         self._requests = Counter(
             "headrace_serve_requests",
             "Requests answered, by path and status",
@@ -81,20 +84,20 @@ class ServerMetrics:
         try:
             yield
         finally:
-            self._seconds.labels(path).observe(time.perf_counter() - started)
+            self._of(self._seconds, path).observe(time.perf_counter() - started)
 
     def answered(self, path: str, status: int) -> None:
         """Count an answer."""
-        self._requests.labels(path, str(status)).inc()
+        self._of(self._requests, path, str(status)).inc()
 
     def rows_answered(self, path: str, rows: int) -> None:
         """Count the sets of entities of an answer."""
-        self._rows.labels(path).inc(rows)
+        self._of(self._rows, path).inc(rows)
 
     def looked_up(self, view: str, statuses: dict[str, int]) -> None:
         """Count the rows of a view in an answer."""
         for status, count in statuses.items():
-            self._values.labels(view, status).inc(count)
+            self._of(self._values, view, status).inc(count)
 
     def text(self, store: OnlineStore, log: ServingLog | None = None) -> bytes:
         """Write all metrics; asks the store how fresh its views are, and how large it is."""

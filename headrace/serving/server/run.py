@@ -7,7 +7,6 @@ import signal
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
 
 import uvicorn
 import uvloop
@@ -21,9 +20,10 @@ from headrace.serving.scorer import Scorer
 from headrace.serving.server.app import ServerLimits, make_app
 from headrace.serving.server.log import ServingLog
 from headrace.serving.server.service import Service
+from headrace.serving.server.usual import UsualProtocol
 
-# httptools is faster, but loses bodies, takes a trailer for a header and bounds no head: decision 0077
-HTTP: Literal["h11"] = "h11"
+# not httptools, which loses bodies, takes a trailer for a header and bounds no head: decision 0077
+HTTP = UsualProtocol
 _STOP_S_MAX = 30
 _LOG = logging.getLogger(__name__)
 
@@ -69,6 +69,7 @@ def serve(
             port=port,
             log_level="warning",
             access_log=False,
+            proxy_headers=False,  # nothing looks at where a request comes from
             timeout_graceful_shutdown=_STOP_S_MAX,
             server_header=False,
         )

@@ -16,14 +16,17 @@ from headrace.errors import (
     ModelMismatchError,
     NotAFeatureViewError,
 )
+from headrace.serving.kept import times_of
 from headrace.serving.scorer import Scorer
 from headrace.serving.server.log import ServingLog
 from headrace.serving.server.models import Models
+from headrace.serving.server.passed_on import stored_texts
 from headrace.serving.server.wire import (
     RankRequest,
     ScoreRequest,
     VectorsRequest,
     entity_values,
+    list_of,
 )
 from headrace.serving.store import OnlineStore, ViewState
 from headrace.serving.values import plain, plain_column
@@ -111,15 +114,14 @@ class Service:
         """
         begun_s = time.perf_counter()
         found = self._look_up(self._wanted(request), request.entities, request.at)
-        columns = found.columns()
+        names = found.names()
         if self.log is not None and request.sample_set is not None:
             took_s = time.perf_counter() - begun_s
             self.log.note(request.sample_set, request.entities, found, took_s=took_s)
-        said = [plain_column(values) for values in columns.values()]
         return {
             "at": found.at.isoformat(),
-            "names": list(columns),
-            "values": list(zip(*said, strict=True)) if said else [()] * len(request.entities),
+            "names": names,
+            "values": _values(found, len(request.entities)),
             "views": [
                 {
                     "view": view.state.view,
@@ -128,7 +130,7 @@ class Service:
                     "held_back": [day.isoformat() for day in view.state.held_back],
                     "names": list(view.use.column_names),
                     "status": list(view.statuses),
-                    "event_time": [None if row is None else row.event_time for row in view.rows],
+                    "event_time": [times and times[0] for times in times_of(view.rows)],
                 }
                 for view in found.views
             ],
@@ -241,6 +243,15 @@ class Service:
                 raise NotAFeatureViewError(name, "it was never published to this online store")
             states[name] = each.state
         return states
+
+
+def _values(found: Vectors, rows: int) -> Any:  # noqa: ANN401  (JSON)
+    """Write the values of each row: as they are stored, where they are those of whole views."""
+    texts = stored_texts(found)
+    if texts is not None:
+        return list_of(texts)
+    said = [plain_column(values) for values in found.columns().values()]
+    return list(zip(*said, strict=True)) if said else [()] * rows
 
 
 def _rank(score: float | None) -> tuple[bool, float]:
