@@ -58,13 +58,13 @@ def put_appended(
     rows = list(EngineRows(engine, state, [newest.sql()]))
     keys = cast("list[EntityKey]", decode_rows([key for key, *_ in rows]))
     stored = store.get(state.view, keys)
-    if any(before and _are_tied(row, before) for row, before in zip(rows, stored, strict=True)):
+    if any(before and are_tied(row, before) for row, before in zip(rows, stored, strict=True)):
         return None
     changed = store.put(state, rows, guard=guard)
     return Appended(rows_read=len(rows), changed=changed)
 
 
-def _are_tied(row: EncodedRow, before: OnlineRow) -> bool:
+def are_tied(row: EncodedRow, before: OnlineRow) -> bool:
     """Whether a row has both times of the stored one, and other values."""
     _, event_us, known_us, values = row
     if event_us != epoch_us(before.event_time) or known_us != epoch_us(before.known_at):
