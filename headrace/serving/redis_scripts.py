@@ -30,6 +30,8 @@ local held = redis.call('get', lock)
 if held and held ~= ARGV[1] then
     return 0
 end
+-- counted first: a user who may not write is refused here, and leaves no lock
+local turn = held and redis.call('get', KEYS[1] .. ':turn') or redis.call('incr', KEYS[1] .. ':turn')
 redis.call('set', lock, ARGV[1], 'px', ARGV[2])
 local left = redis.call('get', KEYS[1] .. ':building')
 if left then
@@ -38,10 +40,7 @@ if left then
     end
     redis.call('del', KEYS[1] .. ':building')
 end
-if held then
-    return tonumber(redis.call('get', KEYS[1] .. ':turn'))
-end
-return redis.call('incr', KEYS[1] .. ':turn')
+return tonumber(turn)
 """
 
 # token → nothing; the turn ends

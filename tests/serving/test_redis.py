@@ -359,6 +359,7 @@ def test_users_with_the_documented_rights_can_do_their_work_and_no_more(cluster:
             with refused(DatabaseUnavailableError) as found:
                 reader.put(LATER, rows(5, 2))
             assert "user" in str(found.value)  # as the server says it
+            assert not admin.exists("headrace:{features.items}:lock")  # nobody has to wait for it
             assert values(reader, 1) == [1]
         admin.script_flush()
         late = rows(3, 2, at=START + ONE_US)
