@@ -21,6 +21,7 @@ from headrace.flink.avro_bytes import (
     short,
     whole,
 )
+from headrace.flink.avro_lists import is_whole, texts_bytes, texts_of
 from headrace.flink.avro_walk import Part
 from headrace.flink.columns import LARGEST, Decoded, decoded, sql_type
 from headrace.identifiers import quote_text
@@ -77,6 +78,8 @@ def avro_field(
     is_truth = pa.types.is_boolean(kind)
     if (written.is_time and wanted != TIMESTAMP) or (is_truth and not pa.types.is_boolean(wanted)):
         return _refused(declared, _is_there(part), WRONG_TYPE)
+    if pa.types.is_list(kind):
+        return _list(name, declared, part, kind.value_type, stream=stream)
     _refuse_others(name, declared, written, stream=stream)
     if pa.types.is_floating(kind):
         return _floating(name, declared, part)
@@ -154,6 +157,31 @@ def _text(name: str, node: Node, part: Part, there: str, found: Decoded) -> Avro
         texts={f"j_{name}": j, f"s_{name}": f"decode(`b_{name}`, 'UTF-8')"},
         found=found,
         is_sound=f"coalesce(encode(`s_{name}`, 'UTF-8') = `b_{name}`, true)",
+    )
+
+
+def _list(
+    name: str, declared: StreamField, part: Part, element: pa.DataType, *, stream: str
+) -> AvroField:
+    """Read a list of texts, none of which may be null: only texts are taken apart without a loop."""
+    there, wanted = _is_there(part), declared.type.arrow
+    if not pa.types.is_list(wanted):
+        return _refused(declared, there, WRONG_TYPE)
+    if part.node().inner[0].kind != "string" or not pa.types.is_string(wanted.value_type):
+        what = f"its schema has lists of `{element}`, read as `{declared.type.text}`"
+        raise FlinkCannotError(stream, what, field=name)
+    between = is_whole(f"`s_{name}`", count=part.count)
+    return AvroField(
+        pieces={
+            f"b_{name}": f"case when {there} then "
+            f"{texts_bytes(count=part.count, items=part.items)} end"
+        },
+        texts={f"s_{name}": f"decode(`b_{name}`, 'UTF-8')"},
+        found=Decoded(
+            value=f"case when {there} then {texts_of(f'`s_{name}`', count=part.count)} end",
+            code=_coded(declared, there, ""),
+        ),
+        is_sound=f"coalesce(encode(`s_{name}`, 'UTF-8') = `b_{name}` and {between}, true)",
     )
 
 

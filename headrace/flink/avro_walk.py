@@ -3,7 +3,8 @@
 A part is a value without parts of its own, or a union of such; the fields of a record inside of a record
 are parts like any other. `p_N` is the place of part N behind the number of its branch, `u_N` the branch,
 counted from 1, and `d_N` the bytes of the number that a whole number, a symbol or a text begins with. They
-are null behind bytes that are not of the schema.
+are null behind bytes that are not of the schema. A list has `k_N`, how many items it has, and `l_N`, the bytes of
+each of them and of more that may follow.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 
 from headrace.errors import FlinkCannotError
 from headrace.flink.avro_bytes import digits_at, short, text_of
+from headrace.flink.avro_lists import items_of, list_end
 from headrace.flink.statements import plus
 from headrace.ingest.decoding.avro_types import Node
 
@@ -36,6 +38,16 @@ class Part:
     def digits(self) -> str:
         """The bytes of its number."""
         return f"`d_{self.number}`"
+
+    @property
+    def count(self) -> str:
+        """How many items it has, if it is a list."""
+        return f"`k_{self.number}`"
+
+    @property
+    def items(self) -> str:
+        """The bytes of its items, if it is a list, and of more behind them."""
+        return f"`l_{self.number}`"
 
     def is_branch(self, kind: str) -> str:
         """Write whether it is of a type."""
@@ -66,8 +78,8 @@ def walk(record: Node, *, first: int, base: str, stream: str) -> Walk:
     """Write the queries of values of a record's type that begin at a letter of `body` in query `base`.
 
     Raises:
-        FlinkCannotError: If the type has lists, maps, or parts that only some values have; SQL cannot go
-            on where these end.
+        FlinkCannotError: If the type has maps, lists of items that have parts, or parts that only some values
+            have; SQL cannot go on where these end.
 
     """
     steps: dict[str, str] = {}
@@ -83,6 +95,10 @@ def walk(record: Node, *, first: int, base: str, stream: str) -> Walk:
             step = f"part_{part.number}"
             steps[step] = plus(base, _columns(part, end))
             base, end = step, _end(part)
+            lists = _lists(part)
+            if lists:
+                base = f"list_{part.number}"
+                steps[base] = plus(step, lists)
             bad += _unknown_symbols(part)
         parts[name] = found[0] if node.kind != "record" else None
     ends_well = f"coalesce({end} = char_length(body) + 1, false)"
@@ -97,7 +113,8 @@ def _parts(node: Node, name: str, *, stream: str) -> Iterator[tuple[tuple[Node, 
         return
     branches = node.inner if node.kind == "union" else (node,)
     for each in branches:
-        if each.kind not in _SIZES and each.kind not in _NUMBERED and each.kind != "fixed":
+        is_list = each.kind == "array" and items_of(each, behind="1") is not None
+        if not is_list and each.kind not in (*_SIZES, *_NUMBERED, "fixed"):
             what = f"its schema has `{name}`, and SQL cannot find the end of its `{each.kind}`"
             raise FlinkCannotError(stream, what)
     if len(branches) > _BRANCHES_MAX:
@@ -113,9 +130,25 @@ def _columns(part: Part, end: str) -> dict[str, str]:
         numbers = text_of(bytes(2 * at for at in range(len(part.branches))))
         letter = f"nullif(substring(body from {end} for 1), '')"
         columns[f"u_{part.number}"] = f"nullif(instr({numbers}, {letter}), 0)"
-    if any(each.kind in _NUMBERED for each in part.branches):
+    if any(each.kind in (*_NUMBERED, "array") for each in part.branches):
         columns[f"d_{part.number}"] = digits_at(at)
     return columns
+
+
+def _lists(part: Part) -> dict[str, str]:
+    """Write the columns of a list, where it is one."""
+    found = next((each for each in part.branches if each.kind == "array"), None)
+    if found is None:
+        return {}
+    items, there = items_of(found, behind=_behind(part)), part.is_branch("array")
+    return {
+        f"k_{part.number}": f"case when {there} then {short(part.digits)} end",
+        f"l_{part.number}": f"case when {there} then {items} end",
+    }
+
+
+def _behind(part: Part) -> str:
+    return f"{part.at} + char_length({part.digits})"
 
 
 def _end(part: Part) -> str:
@@ -128,8 +161,11 @@ def _end(part: Part) -> str:
 
 def _end_of(node: Node, part: Part) -> str:
     if node.kind in _NUMBERED:
-        behind = f"{part.at} + char_length({part.digits})"
-        return f"{behind} + {short(part.digits)}" if node.kind in ("string", "bytes") else behind
+        return _behind(part) + (
+            f" + {short(part.digits)}" if node.kind in ("string", "bytes") else ""
+        )
+    if node.kind == "array":
+        return list_end(first=_behind(part), count=part.count, items=part.items)
     return f"{part.at} + {node.size if node.kind == 'fixed' else _SIZES[node.kind]}"
 
 

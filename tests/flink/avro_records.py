@@ -17,6 +17,13 @@ _COUNTS = {
     "timeDouble": "double",
     "timePrice": "decimal(20,0)",
 }
+_SLOTS = [f"s{number}" for number in range(100)]  # the last numbers have two bytes
+
+
+def _list(items: Any) -> dict[str, Any]:  # noqa: ANN401  (JSON)
+    return {"type": "array", "items": items}
+
+
 SCHEMA: dict[str, Any] = {
     "type": "record",
     "name": "Thing",
@@ -76,6 +83,12 @@ SCHEMA: dict[str, Any] = {
         *({"name": name, "type": ["null", _TIMES[at % 3]]} for at, name in enumerate(_COUNTS)),
         {"name": "flagPrice", "type": ["null", "boolean"]},
         {"name": "flagTime", "type": ["null", "boolean"]},
+        {"name": "tags", "type": ["null", _list("string")]},
+        {"name": "seen", "type": _list(["null", "long"])},  # not declared, as the next
+        {
+            "name": "shown",
+            "type": [_list({"type": "enum", "name": "Slot", "symbols": _SLOTS}), "null"],
+        },
     ],
 }
 # written by a later producer: less, in another order, and the time in another unit
@@ -112,6 +125,7 @@ FIELDS: dict[str, Any] = {
     **{f"x{at}": {"type": kind, "from": name} for at, (name, kind) in enumerate(_COUNTS.items())},
     "flag_price": {"type": "decimal(9,2)", "from": "flagPrice"},
     "flag_time": {"type": "timestamptz", "unit": "s", "from": "flagTime"},
+    "tags": {"type": "list<string>"},
 }
 
 
@@ -133,6 +147,9 @@ _SOME: Sequence[Mapping[str, Any]] = (
     {"price": b"", "ms": 253_402_300_799_999, "ns": _T * 10**9 + 1_999},
     {"price": _number(-10, 20), "said": "2026-01-01 10:00:00.1234567+05:30", "seenAt": _T},
     {"at": -62_135_596_800_000_000, "seenAt": 0},
+    {"tags": [], "seen": [None], "shown": []},
+    {"tags": ["", "a", "é\U0001f600\0", "x" * 63, "y" * 64, "z" * 1023], "shown": _SLOTS},
+    {"tags": ["a,b", '"'] * 1000, "seen": [None, 0, -1, 64, 2**63 - 1, -(2**63)] * 300},
 )
 _WRONG: Sequence[Mapping[str, Any]] = (
     {"single": float("inf")},
@@ -162,12 +179,30 @@ _WRONG: Sequence[Mapping[str, Any]] = (
 
 
 def _row(more: Mapping[str, Any]) -> dict[str, Any]:
-    nothing = {each["name"]: None for each in SCHEMA["fields"]}
+    nothing: dict[str, Any] = {each["name"]: None for each in SCHEMA["fields"]}
+    nothing["seen"] = []
     return {**nothing, "id": "a", "at": _T * 10**6 + 1, "inner": {"a": "b", "b": True}, **more}
 
 
 _SOUND = avro(SCHEMA, _row({"large": 5}))
 _CUT = [_SOUND[:at] for at in (0, 1, 5, len(_SOUND) - 1)]
+_LISTS = avro(SCHEMA, _row({"tags": ["one", "two"], "seen": [7, None], "shown": ["s1", "s99"]}))
+_TAGS = b"\x04\x06one\x06two\0"
+assert _LISTS.count(_TAGS) == 1
+_BAD_LISTS = (
+    *(_LISTS[:at] for at in range(_LISTS.index(_TAGS), len(_LISTS))),
+    *(
+        _LISTS.replace(_TAGS, other)
+        for other in (
+            b"\x06\x06one\x06two\0",  # more items than there are
+            b"\x04\x06one\x06t\xffo\0",  # a text that is not UTF-8
+            b"\x04\x06one\x05two\0",  # a text of negative length
+            b"\xfe\xff\xff\xff\x0f\x06one\x06two\0",  # a count that no record has room for
+        )
+    ),
+    _LISTS.replace(b"\x04\x02\xc6\x01\0", b"\x04\x02\xc8\x01\0"),  # no such symbol
+    _LISTS.replace(b"\x04\x02\x0e\0\0", b"\x04\x04\x0e\0\0"),  # no such branch
+)
 _MALFORMED = (
     *_CUT,
     _SOUND + b"\0",
@@ -176,6 +211,7 @@ _MALFORMED = (
     avro(SCHEMA, _row({"kind": "A"})).replace(b"\x02\0" + b"\0" * 8, b"\x02\x08" + b"\0" * 8),
     b"\x01" + _SOUND[1:],  # a text of negative length
     b"\x02a" + b"\xff" * 9 + b"\x02",  # a number of more than 64 bits
+    *_BAD_LISTS,
 )
 GOOD = tuple(avro(SCHEMA, _row(each)) for each in _SOME)
 BAD = (*(avro(SCHEMA, _row(each)) for each in _WRONG), *_MALFORMED)

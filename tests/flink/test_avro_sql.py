@@ -26,6 +26,9 @@ FEW = {name: FIELDS[name] for name in ("id", "at", "large")}
 _AT = {"name": "at", "type": {"type": "long", "logicalType": "timestamp-micros"}}
 
 
+_LIST: Mapping[str, Any] = {"type": "array"}
+
+
 def avro_contract(**more: Any) -> Stream:  # noqa: ANN401  (of a contract)
     source = {"kafka": {"topic": "things", "framing": "registry"}}
     said: dict[str, Any] = {"format": "avro", "source": source, "fields": FEW}
@@ -68,7 +71,14 @@ def test_another_schema_is_another_plan() -> None:
 @pytest.mark.parametrize(
     ("written", "declared", "field"),
     [
-        ({"name": "x", "type": {"type": "array", "items": "long"}}, {}, None),
+        ({"name": "x", "type": _LIST | {"items": {"type": "array", "items": "long"}}}, {}, None),
+        ({"name": "x", "type": _LIST | {"items": {**record(), "name": "In"}}}, {}, None),
+        ({"name": "x", "type": _LIST | {"items": "long"}}, {"type": "list<long>"}, "x"),
+        (
+            {"name": "x", "type": _LIST | {"items": ["null", "string"]}},
+            {"type": "list<string>"},
+            "x",
+        ),
         ({"name": "x", "type": ["null", {"type": "map", "values": "long"}]}, {}, None),
         ({"name": "x", "type": ["null", {**record(), "name": "In"}]}, {}, None),
         ({"name": "x", "type": "string"}, {"type": "long"}, "x"),

@@ -13,6 +13,7 @@ import pytest
 from headrace.api import Lake
 from headrace.definitions.load import load_streams
 from headrace.ingest.run import ingest
+from headrace.interop.paimon.summary import UNMERGED_MAX
 from orchestration.defs.ingest.sensors import new_source_files
 from orchestration.defs.maintenance.jobs import OP
 from orchestration.defs.maintenance.schedules import nightly_maintenance
@@ -20,6 +21,7 @@ from orchestration.defs.maintenance.sensors import maintenance
 from orchestration.lib.resource import LakeResource
 from tests.conftest import DemoLake
 from tests.ingest.factories import write_clicks
+from tests.interop.warehouses import users
 from tests.orchestration.conftest import use_lake
 
 
@@ -87,6 +89,26 @@ def test_a_table_whose_queue_pays_asks_for_a_round_once(lake: Lake) -> None:
     write_clicks(lake.settings.data_dir, file="later")
     ingest(lake, load_streams(lake.settings)["clicks"])
     assert evaluate(maintenance)[0][0].run_key != request.run_key
+
+
+def test_a_table_of_paimon_that_is_due_again_is_asked_for_again_at_once(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _ = lake  # its environment is what the sensor reads
+    written = users(tmp_path / "paimon")
+    for name, value in (
+        ("PAIMON_WAREHOUSE", str(written.folder)),
+        ("FLINK_URI", "http://127.0.0.1:1"),
+        ("FLINK_GATEWAY_URI", "http://127.0.0.1:1"),
+    ):
+        monkeypatch.setenv(f"HEADRACE_{name}", value)
+    keys: list[str | None] = []
+    for number in range(UNMERGED_MAX + 3):
+        written.put(number, name="a")
+        if number > UNMERGED_MAX:
+            keys += [each.run_key for each in evaluate(maintenance)[0]]
+    assert len(keys) == len(set(keys)) == 2
+    assert [each.run_key for each in evaluate(maintenance)[0]] == keys[1:]
 
 
 def test_a_few_files_of_a_day_still_written_to_are_left_to_wait(lake: Lake) -> None:
