@@ -41,6 +41,9 @@ OFFSETS_PREFIX = (
 OWNER_PREFIX = (
     "headrace.owner."  # and the stream; JSON: who writes it, and since which epoch; none: headrace
 )
+EPOCH_PREFIX = (
+    "headrace.epoch."  # and the stream; of the table of dead letters: since when Flink has it
+)
 
 # properties of the feature table of a window view
 VIEW_BEGIN = "headrace.view_begin"  # JSON: where the job of Flink that writes it begins

@@ -74,7 +74,12 @@ class TwoOwnersError(LakeError):
             f"{_shown(stream)} belongs to `{owner}`, and {listed} wrote it too",
             state="records may be there twice: `headrace ingest audit` says which",
             remedy=Remedy.run(
-                "flink", "stop", stream, advice="cancel the job that is not the owner's, then"
+                "flink",
+                "handover",
+                stream,
+                "--to",
+                "headrace",
+                advice="cancel the job that is not the owner's if it runs, then",
             ),
         )
 

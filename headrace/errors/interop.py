@@ -197,10 +197,10 @@ class PaimonOtherLakeError(LakeError):
     def __init__(self, table: str, *, stream_table: str, found: str, expected: str) -> None:
         self.table, self.stream_table = table, stream_table
         self.found, self.expected = found, expected
-        here = f"which is `{expected}`" if expected else "which has no rows yet"
+        here = f"is `{expected}`" if expected else "has no rows yet"
         super().__init__(
-            f"Paimon table `{table}` keeps rows of the table `{found}`, and not of `{stream_table}` of this "
-            f"lake, {here}: the warehouse has it of another lake, or of a table that was dropped",
+            f"Paimon table `{table}` belongs to another lake, or to a table that was dropped: it keeps rows "
+            f"of the table with the uuid `{found}`, and `{stream_table}` of this lake {here}",
             state=NOTHING_CHANGED,
             remedy=Remedy(
                 advice="name another table in `keyed`, or another warehouse by `paimon_warehouse`; drop it by "

@@ -8,14 +8,17 @@ An audit before and after shows that nothing is lost and nothing is there twice.
 
 from dataclasses import dataclass, replace
 
+from headrace.definitions.properties import EPOCH_PREFIX
 from headrace.errors import HandoverError
 from headrace.flink.job import JobStatus
 from headrace.flink.jobs import StreamJob
 from headrace.flink.note import take_note
 from headrace.flink.recovery import stop
+from headrace.ingest import dead_letters
 from headrace.ingest.audit import Audit, plan_audit, run_audit
 from headrace.ingest.owner import FLINK, HEADRACE, Owner
 from headrace.ingest.stream_tables import open_tables
+from headrace.tables.commits.operations import move_properties
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,15 +48,18 @@ def to_flink(job: StreamJob) -> Handover:
     before = job.owner
     running = job.running(before) if before.by == FLINK else None
     if running is not None:
+        job.adopt(before, running)
         found = _audited(job)
         return _done(job, found, job.status())
     if before.by == FLINK:
+        _tell_letters(job, before)
         take_note(job.lake, job.stream, complete=True)
     found = _audited(job)
     if before.by == FLINK and not before.jobs and not job.wrote(before):
         return _done(job, found, job.submit())  # an epoch whose job never started
     now = Owner(by=FLINK, epoch=before.epoch + 1, since_snapshot_id=job.table.head().snapshot_id)
     job.set_owner(before, now)
+    _tell_letters(job, now)
     # a commit of headrace that was under way either landed before, or is refused
     ahead = take_note(job.lake, job.stream, complete=False)
     if ahead.is_ahead:
@@ -61,6 +67,19 @@ def to_flink(job: StreamJob) -> Handover:
         detail = "an ingester that was interrupted left dead letters without what comes before them"
         raise HandoverError(job.stream.name, detail)
     return _done(job, found, job.submit())
+
+
+def _tell_letters(job: StreamJob, owner: Owner) -> None:
+    """Let the table of dead letters know the epoch, so that a commit to it that is under way is judged again.
+
+    The owner is said by the stream's table: a commit that was staged before would not hear of it.
+    """
+    if job.lake.exists(dead_letters.TABLE):
+        key, epoch = EPOCH_PREFIX + job.subject, str(owner.epoch)
+        table = job.lake.table(dead_letters.TABLE)
+        move_properties(
+            table, lambda found: {} if found.properties.get(key) == epoch else {key: epoch}
+        )
 
 
 def to_headrace(job: StreamJob) -> Handover:

@@ -20,6 +20,7 @@ from headrace.interop.paimon.summary import (
     look_at_each,
     summaries,
 )
+from headrace.interop.paimon.token import consumer_of
 from headrace.maintenance.health.costs import OPEN_FILE_S, SNAPSHOT_S
 from headrace.maintenance.health.wording import counted, time_text
 from headrace.maintenance.queue.actions import Action, Executor, Kind, OtherTable, Waiting
@@ -119,31 +120,65 @@ def _expiry(
 ) -> Iterator[Action | Waiting]:
     name = OtherTable(name=f"paimon:{table.table}")
     plan = planned_expiry(table, ties, keep=keep, now_ms=now_ms)
-    reason, remedy = "", None
-    if plan.count and ties.unread:
-        reason = f"what `{ties.unread[0]}` took of it is not known: it cannot be read"
-    elif plan.count and not has_flink:
-        reason, remedy = "no Flink is named that could do it", _NO_FLINK
-    elif plan.count:
-        gain_s = plan.count * SNAPSHOT_S
+    stopped = _why_none_expires(table, plan, ties, has_flink=has_flink)
+    if stopped is None and plan.count:
         yield Action(
             kind=Kind.PAIMON_EXPIRE,
             table=name,
             reason=f"{counted(table.snapshots, 'snapshot')}, those from {plan.first_kept} on are kept",
             gain=f"{plan.count:,} fewer snapshots, and their files",
-            gain_s=gain_s,
+            gain_s=plan.count * SNAPSHOT_S,
             steps=(0,),
             since_ms=table.history[0].committed_at_ms,
             executor=Executor.FLINK,
         )
-    elif plan.held:
-        reason = f"{counted(plan.held, 'snapshot')} stay that `{plan.held_by}` has not read"
-        if plan.held_by in ties.tokens:
-            remedy = Remedy.run("paimon", "import", table.table, "--to", plan.held_by)
-    if reason:
-        yield Waiting(
-            kind=Kind.PAIMON_EXPIRE, table=name, reason=reason, cost_bytes=0, remedy=remedy
+    for why in (stopped, _who_holds(table, plan, ties)):
+        if why is not None:
+            reason, remedy = why
+            yield Waiting(
+                kind=Kind.PAIMON_EXPIRE, table=name, reason=reason, cost_bytes=0, remedy=remedy
+            )
+
+
+def _why_none_expires(
+    table: PaimonSummary, plan: PaimonExpiry, ties: Ties, *, has_flink: bool
+) -> tuple[str, Remedy | None] | None:
+    """Say what keeps all snapshots of a table, and what to do; None if nothing does."""
+    said = table.retention
+    if said is not None and said.age_ms is None:
+        return (
+            f"its `snapshot.time-retained` is `{said.age}`, which is not understood here",
+            Remedy(advice="write it as a number with a unit, like `1 h`"),
         )
+    if not plan.count:
+        return None
+    if said is not None and said.changelogs:
+        return (
+            f"it keeps changelogs of its own (`{said.changelogs}`), which an expiry by Flink would lose",
+            Remedy(
+                advice="reset that option, and keep snapshots as long by `snapshot.time-retained`"
+            ),
+        )
+    if ties.unread:
+        return f"what `{ties.unread[0]}` took of it is not known: it cannot be read", None
+    return None if has_flink else ("no Flink is named that could do it", _NO_FLINK)
+
+
+def _who_holds(
+    table: PaimonSummary, plan: PaimonExpiry, ties: Ties
+) -> tuple[str, Remedy | None] | None:
+    """Say which reader keeps snapshots that the lake would not, and what to do; None if none does."""
+    if not plan.held:
+        return None
+    target = next((each for each in ties.tokens if plan.held_by in (each, consumer_of(each))), None)
+    reason = f"{counted(plan.held, 'snapshot')} stay that `{plan.held_by}` has not read"
+    token = None if target is None else ties.tokens[target]
+    if target is not None and token is not None and token.snapshot_id <= plan.first_kept:
+        return reason, Remedy.run("paimon", "import", table.table, "--to", target)
+    return reason, Remedy(
+        advice=f"if nobody reads by that consumer, drop it by Flink's SQL: `CALL sys.reset_consumer("
+        f"'{table.table}', '{plan.held_by}')`"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,13 +227,19 @@ class PaimonUpkeep:
     def _expire(self, table: PaimonSummary, ties: Ties, *, now_ms: int) -> str:
         """Expire what is planned: at most so many, from the oldest on, and none that the guard keeps.
 
-        Meanwhile more commits come, and another program may expire some: by their number alone Paimon
-        would go beyond the plan.
+        Until Flink begins, more commits come, and another program may expire some: by their number alone
+        Paimon would go beyond the plan. A reader that began before the guard was set is looked for after it.
         """
-        plan = planned_expiry(table, ties, keep=self.lake.settings.snapshots_kept, now_ms=now_ms)
-        warehouse = PaimonWarehouse.open(self.lake.settings)
-        warehouse.listed(table.table).hold(GUARD, from_snapshot_id=plan.first_kept)
+        keep = self.lake.settings.snapshots_kept
+        plan = planned_expiry(table, ties, keep=keep, now_ms=now_ms)
+        opened = PaimonWarehouse.open(self.lake.settings).listed(table.table)
+        opened.hold(GUARD, from_snapshot_id=plan.first_kept)
         crash_point("upkeep.after_guard")
+        now = ties_of(self.lake)
+        again = planned_expiry(table, now, keep=keep, now_ms=now_ms)
+        if now.unread or again.first_kept < plan.first_kept:
+            opened.hold(GUARD, from_snapshot_id=again.first_kept)
+            return ""
         kept = (table.snapshot_id or 0) - plan.first_kept + 1
         first = table.oldest_snapshot_id or plan.first_kept
         self._call(

@@ -41,7 +41,8 @@ def stop_job(job: FlinkJob) -> Owner:
     owner = job.owned()
     found = job.running(owner)
     if found is not None:
-        return _stop(job, owner, found)
+        job.adopt(owner, found)
+        return _stop(job, job.owned(), found)
     if not owner.savepoint:
         raise FlinkJobLostError(job.subject, job=job.name(owner), found=job.ended(owner))
     return owner
@@ -69,6 +70,8 @@ def restore(job: FlinkJob, *, checkpoint: str | None = None) -> JobStatus:
         NoCheckpointError: If there is none.
         OldCheckpointError: If rows of a newer one are in the table.
         JobChangedError: If the contract changed since.
+        TwoOwnersError: If a job wrote that is not known, as one that was restored, and lost before it was
+            written down: what it wrote would be there twice.
 
     """
     owner = job.owned()
@@ -76,6 +79,7 @@ def restore(job: FlinkJob, *, checkpoint: str | None = None) -> JobStatus:
     if found is not None:
         job.adopt(owner, found)
         return job.status()
+    job.refuse_writers(owner)
     start = _checkpoint(job, owner, checkpoint)
     committed = job.committed(owner)
     if start.number < committed:

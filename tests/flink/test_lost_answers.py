@@ -6,15 +6,20 @@ from typing import Any
 import pytest
 
 from headrace.api import Lake
-from headrace.errors import FlinkRefusedError
+from headrace.errors import FlinkRefusedError, TwoOwnersError
+from headrace.flink import recovery
+from headrace.flink.committed import CHECKPOINT, JOB
 from headrace.flink.health import CHANGED
 from headrace.flink.job import FlinkJob
 from headrace.flink.recovery import restore
 from headrace.flink.statements import JobSql
+from headrace.flink.stopping import Stopped
 from headrace.flink_access import FlinkAccess
 from headrace.ingest.owner import FLINK, Owner
+from headrace.tables.commits import operations
 from headrace.tables.lake import LakeTable
 from tests.flink.replies import answering
+from tests.raising import refused
 from tests.tables.factories import add, events_table
 
 NOTE = "headrace.schemas.things"
@@ -96,3 +101,45 @@ def test_a_restore_without_an_answer_goes_on_from_its_savepoint_once(
         replies["GET /jobs/overview"] = [(200, job.runs(epoch=1))]
         restore(job)
     assert (job.owner.jobs, job.owner.savepoint, job.owner.checkpoint) == (("c0", "c1"), "", 0)
+
+
+def test_what_a_job_wrote_that_was_lost_before_it_was_known_is_not_written_again(
+    lake: Lake, table: LakeTable
+) -> None:
+    stopped = Owner(
+        by=FLINK,
+        epoch=1,
+        jobs=("c0",),
+        plan="first",
+        since_snapshot_id=table.head().snapshot_id,
+        savepoint="file:///s/savepoint-1",
+        checkpoint=7,
+    )
+    with answering(dict(REPLIES)) as (address, asked):
+        job = Job(lake, table, address)
+        job.set_owner(job.owner, stopped)
+        with pytest.raises(FlinkRefusedError):
+            restore(job)
+        committed = {JOB: "c1", CHECKPOINT: "9"}
+        operations.append(table, [], provenance=operations.Provenance(notes=committed))
+        before = len(asked)
+        with refused(TwoOwnersError, others=("c1",)):
+            restore(job)
+        assert not [path for path, _ in asked[before:] if path.startswith("POST")]
+
+
+def test_a_job_whose_submission_had_no_answer_is_known_once_it_is_stopped(
+    lake: Lake, table: LakeTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = Stopped(savepoint="file:///s/savepoint-2", why="")
+    monkeypatch.setattr(recovery, "stop_with_savepoint", lambda *_: ended)
+    replies = dict(REPLIES)
+    with answering(replies) as (address, _):
+        job = Job(lake, table, address)
+        job.set_owner(job.owner, Owner(by=FLINK, epoch=1))
+        with pytest.raises(FlinkRefusedError):
+            job.submit_owned()
+        replies["GET /jobs/overview"] = [(200, job.runs(epoch=1))]
+        owner = recovery.stop_job(job)
+    assert owner == job.owner
+    assert (owner.jobs, owner.savepoint) == (("c1",), "file:///s/savepoint-2")

@@ -12,11 +12,15 @@ from headrace.definitions.properties import (
 )
 from headrace.definitions.stream import Stream
 from headrace.errors import RecordsMissingError, StreamOwnedError
-from headrace.flink.note import take_note
-from headrace.ingest.audit import plan_audit, run_audit
+from headrace.flink import handover
+from headrace.flink.jobs import StreamJob
+from headrace.flink.note import Noted, take_note
+from headrace.flink_access import FlinkAccess
+from headrace.ingest.audit import Audit, plan_audit, run_audit
 from headrace.ingest.owner import FLINK, Owner
 from headrace.ingest.run import ingest
 from headrace.ingest.sources.base import PositionsOf, SourcePartition
+from headrace.tables.commits import attempt
 from headrace.tables.commits.operations import move_properties
 from tests.flink.contracts import contract
 from tests.ingest.log_source import Entry, Log, LogReader, LogSource
@@ -171,3 +175,33 @@ def test_an_ingester_that_began_before_the_owner_changed_commits_neither_rows_no
     with refused(StreamOwnedError, stream=stream.name):
         ingest(lake, stream, source=Overtaken(topic.logs))
     assert [each.head().snapshot_id for each in tables] == before
+
+
+def test_letters_that_are_being_committed_are_refused_once_flink_owns_the_stream(
+    lake: Lake, stream: Stream, topic: LogSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ingest(lake, stream, source=topic)
+    dead = lake.table("dead_letters.records")
+    before = dead.head().snapshot_id
+    job = StreamJob(lake, stream, access=FlinkAccess(uri="http://no", gateway_uri="http://no"))
+    monkeypatch.setattr(StreamJob, "sql", lambda *_, **__: None)
+    monkeypatch.setattr(StreamJob, "submit", lambda _: None)
+    monkeypatch.setattr(
+        handover, "run_audit", lambda *_: Audit(stream=stream.name, snapshot_id=None, partitions=())
+    )
+    monkeypatch.setattr(handover, "plan_audit", lambda *_: None)
+    noted = Noted(records=0, ends={}, is_ahead=False)
+    monkeypatch.setattr(handover, "take_note", lambda *_, **__: noted)
+    left = [lambda: handover.to_flink(job)]
+
+    def hand_over(point: str) -> None:
+        """Give the stream to Flink while a commit is between its look at the owner and its swap."""
+        if left and point == "commit.after_manifests":
+            left.pop()()
+
+    monkeypatch.setattr(attempt, "crash_point", hand_over)
+    topic.grow(1, [value(10)])  # a letter, which is committed first
+    with refused(StreamOwnedError, owner=FLINK):
+        ingest(lake, stream, source=topic)
+    assert left == []
+    assert dead.head().snapshot_id == before

@@ -45,9 +45,9 @@ class Kept:
 
     def expiry(self) -> Action:
         found = PaimonUpkeep(lake=self.lake).proposed()
-        (due,) = (each for each in found if each.kind is Kind.PAIMON_EXPIRE)
-        assert isinstance(due, Action)
-        return due
+        due = [each for each in found if isinstance(each, Action)]
+        (expiry,) = (each for each in due if each.kind is Kind.PAIMON_EXPIRE)
+        return expiry
 
     def tagged(self) -> list[tuple[object, object]]:
         """Read what the tag keeps."""

@@ -9,14 +9,17 @@ import pytest
 
 from headrace.api import Lake
 from headrace.config import Settings
+from headrace.errors import PaimonReadError
 from headrace.flink.paimon_ties import Ties
 from headrace.flink.paimon_upkeep import PaimonUpkeep, paimon_actions
 from headrace.flink_access import FlinkAccess
 from headrace.identifiers import TableName
 from headrace.interop.paimon.client import PaimonWarehouse
+from headrace.interop.paimon.expiry import GUARD
 from headrace.interop.paimon.facts import PaimonFiles, PaimonRetention
 from headrace.interop.paimon.rows import state_rows
 from headrace.interop.paimon.summary import UNMERGED_MAX, PaimonSummary
+from headrace.interop.paimon.table import PaimonTable
 from headrace.interop.paimon.take import take_changes
 from headrace.interop.paimon.token import Token
 from headrace.maintenance.queue.actions import Action, Executor, Kind, Waiting
@@ -28,6 +31,7 @@ from tests.flink.keyed_tables import SHORT, note_keyed, note_taken, with_warehou
 from tests.flink.replies import answering
 from tests.interop.test_expiry import HISTORY, NOW_MS
 from tests.interop.warehouses import users
+from tests.raising import refused
 
 NOW = dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
 CREATED_MS = 5
@@ -106,9 +110,9 @@ def test_it_waits_for_a_flink_and_for_imports(
 
 def test_a_keyed_table_is_compacted_whatever_was_taken_since_that_expires_nothing() -> None:
     both = due(old_table(files=table(unmerged=20).files), ties({"raw.users": 3}))
-    assert [(type(each), each.kind) for each in both] == [
-        (Action, Kind.PAIMON),
-        (Action, Kind.PAIMON_EXPIRE),
+    assert [each.kind for each in both if isinstance(each, Action)] == [
+        Kind.PAIMON,
+        Kind.PAIMON_EXPIRE,
     ]
 
 
@@ -146,6 +150,48 @@ def test_expiry_waits_for_a_flink_and_for_readers_and_says_for_which(
         assert only.remedy.line == command
 
 
+ALL_OLD = PaimonRetention(age_ms=0, count=1, consumers={})
+
+
+@pytest.mark.parametrize(
+    ("retention", "said"),
+    [
+        (dataclasses.replace(ALL_OLD, age_ms=None, age="PT1H"), "`PT1H`, which is not understood"),
+        (
+            dataclasses.replace(ALL_OLD, changelogs="changelog.time-retained"),
+            "changelogs of its own (`changelog.time-retained`)",
+        ),
+    ],
+)
+def test_a_table_of_which_nothing_can_expire_says_why(
+    retention: PaimonRetention, said: str
+) -> None:
+    (only,) = due(old_table(retention=retention), ties({}))
+    assert isinstance(only, Waiting)
+    assert said in only.reason
+    assert only.remedy is not None
+
+
+@pytest.mark.parametrize(
+    ("consumers", "tokens", "advice"),
+    [
+        ({}, {"raw.users": 4}, "headrace paimon import k.users --to raw.users"),
+        ({"headrace-raw-users": 5}, {"raw.users": 7}, "CALL sys.reset_consumer"),  # it is past
+        ({"headrace-raw-gone": 5}, {"raw.users": 7}, "CALL sys.reset_consumer"),
+    ],
+)
+def test_who_holds_the_rest_is_named_also_where_some_expire(
+    consumers: dict[str, int], tokens: dict[str, int], advice: str
+) -> None:
+    retention = dataclasses.replace(ALL_OLD, consumers=consumers)
+    action, waiting = due(old_table(retention=retention), ties(tokens))
+    assert isinstance(action, Action)
+    assert isinstance(waiting, Waiting)
+    assert f"`{next(iter(consumers or tokens))}` has not read" in waiting.reason
+    assert waiting.remedy is not None
+    assert advice in f"{waiting.remedy.line} {waiting.remedy.advice}"
+
+
 def test_a_table_that_no_job_of_the_lake_writes_is_left_to_its_writers() -> None:
     assert due(old_table(), Ties()) == []
     assert due(old_table(created_ms=CREATED_MS + 1), ties({})) == []  # dropped, and made again
@@ -179,6 +225,44 @@ def test_what_was_planned_is_left_where_a_reader_lacks_it_by_now(
                 written.put(1, name="later")
             assert upkeep.perform(action) == ""
     assert asked == []
+
+
+def test_a_reader_that_begins_while_the_guard_is_set_is_heard(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written, target = users(tmp_path / "paimon", **SHORT), TableName.parse("raw.users")
+    for each in range(5):
+        written.put(1, each + 2, name=f"n{each}")
+    take_changes(lake, written.table(), target)
+    note_keyed(lake, target, written.table())
+    hold = PaimonTable.hold
+
+    def late(table: PaimonTable, consumer: str, *, from_snapshot_id: int) -> None:
+        hold(table, consumer, from_snapshot_id=from_snapshot_id)
+        note_taken(lake, target, snapshot_id=2)
+
+    monkeypatch.setattr(PaimonTable, "hold", late)
+    with answering({}) as (address, asked):
+        few = dataclasses.replace(
+            lake.settings,
+            flink=FlinkAccess(uri=address, gateway_uri=address),
+            paimon_warehouse=str(written.folder),
+            snapshots_kept=1,
+        )
+        with Lake.open(few) as opened:
+            upkeep = PaimonUpkeep(lake=opened)
+            (action,) = (each for each in upkeep.proposed() if isinstance(each, Action))
+            assert upkeep.perform(action) == ""
+    assert asked == []
+    assert written.table().consumers() == {GUARD: 2}
+
+
+def test_a_table_that_was_dropped_between_two_looks_is_a_named_error(tmp_path: Path) -> None:
+    written = users(tmp_path / "paimon")
+    found = written.table()
+    (written.path / "schema" / "schema-0").unlink()
+    with refused(PaimonReadError, table="k.users"):
+        found.created_ms()
 
 
 @pytest.mark.flink

@@ -111,6 +111,10 @@ def test_the_state_of_a_table_needs_no_snapshot_but_the_newest() -> None:
         ({"snapshot.time-retained": "3 D"}, 259_200_000),
         ({"snapshot.time-retained": "90 min"}, 5_400_000),
         ({"snapshot.time-retained": "1500"}, 1500),
+        ({"snapshot.time-retained": "30 secs"}, 30_000),
+        ({"snapshot.time-retained": "1500 micros"}, 2),
+        ({"snapshot.time-retained": "7 \u00b5s"}, 1),
+        ({"snapshot.time-retained": "1 nano"}, 1),
         ({"snapshot.time-retained": "PT1H"}, None),
     ],
 )
@@ -126,7 +130,8 @@ def test_what_a_table_says_of_its_snapshots_is_obeyed_and_nothing_expires_if_it_
         schema=None,  # pyright: ignore[reportArgumentType]  (no column is looked at)
     )
     found = retention_of(table, {"job": 3, GUARD: 1})
-    assert found == PaimonRetention(age_ms=age_ms, count=7, consumers={"job": 3})
+    age = said.get("snapshot.time-retained", "1 h").lower()
+    assert found == PaimonRetention(age_ms=age_ms, age=age, count=7, consumers={"job": 3})
     unheld = dataclasses.replace(found, consumers={})
     later_ms = NOW_MS + (age_ms or 0)
     done = plan_expiry(HISTORY, retention=unheld, tokens={}, keep=1, now_ms=later_ms)

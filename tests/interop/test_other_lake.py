@@ -11,7 +11,7 @@ import pytest
 from headrace.api import Lake
 from headrace.config import Settings
 from headrace.definitions.properties import TABLE_UUID
-from headrace.errors import PaimonOtherLakeError
+from headrace.errors import DefinitionError, PaimonOtherLakeError
 from headrace.flink.keyed_begin import refuse_unfit
 from headrace.flink.keyed_job import KeyedJob
 from headrace.flink.keyed_sql import keyed_shape
@@ -104,3 +104,13 @@ def test_rows_of_another_lake_are_not_taken_for_those_of_the_declared_stream(lak
 def test_a_table_that_nothing_declares_here_may_be_of_any_lake(lake: Lake) -> None:
     (lake.settings.declarations / "streams" / "users.yaml").unlink()
     assert take_changes(lake, made_for(lake, OTHERS), TARGET).rows == 0
+
+
+def test_nothing_is_taken_while_a_declaration_cannot_be_read_that_may_be_of_the_table(
+    lake: Lake,
+) -> None:
+    (lake.settings.declarations / "streams" / "users.yaml").write_text("stream: [")
+    with pytest.raises(DefinitionError) as error:
+        take_changes(lake, made_for(lake, OTHERS), TARGET)
+    assert "users.yaml" in str(error.value.problems)
+    assert lake.head_of(TARGET) is None

@@ -14,6 +14,7 @@ from headrace.api import Lake
 from headrace.definitions.load import load_streams
 from headrace.ingest.run import ingest
 from headrace.interop.paimon.summary import UNMERGED_MAX
+from headrace.tables.lake import OpenLake
 from orchestration.defs.ingest.sensors import new_source_files
 from orchestration.defs.maintenance.jobs import OP
 from orchestration.defs.maintenance.schedules import nightly_maintenance
@@ -33,7 +34,7 @@ def evaluate(sensor: dg.SensorDefinition) -> tuple[list[dg.RunRequest], str | No
 
 
 @pytest.fixture
-def lake(tmp_path: Path, parsed: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lake]:
+def lake(tmp_path: Path, parsed: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenLake]:
     shutil.copytree(parsed, tmp_path / "state" / "dbt")  # else dbt parses its project in each test
     use_lake(monkeypatch, state_dir=tmp_path / "state")
     with LakeResource().open() as opened:

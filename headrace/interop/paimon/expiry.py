@@ -11,12 +11,19 @@ from headrace.interop.paimon.token import Token
 GUARD = "headrace"  # the consumer by which the queue keeps any expiry from what it keeps itself
 _TIME, _COUNT = "snapshot.time-retained", "snapshot.num-retained.min"
 _TIME_DEFAULT, _COUNT_DEFAULT = "1 h", "10"  # of Paimon
-_UNITS_MS = {
-    **dict.fromkeys(("d", "day", "days"), 86_400_000),
-    **dict.fromkeys(("h", "hour", "hours"), 3_600_000),
-    **dict.fromkeys(("m", "min", "minute", "minutes"), 60_000),
-    **dict.fromkeys(("s", "sec", "second", "seconds"), 1000),
-    **dict.fromkeys(("", "ms", "milli", "millis", "millisecond", "milliseconds"), 1),
+_CHANGELOGS = (
+    "changelog.time-retained",
+    "changelog.num-retained.min",
+    "changelog.num-retained.max",
+)
+_UNITS_NS = {
+    **dict.fromkeys(("d", "day", "days"), 86_400_000_000_000),
+    **dict.fromkeys(("h", "hour", "hours"), 3_600_000_000_000),
+    **dict.fromkeys(("m", "min", "minute", "minutes"), 60_000_000_000),
+    **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 1_000_000_000),
+    **dict.fromkeys(("", "ms", "milli", "millis", "millisecond", "milliseconds"), 1_000_000),
+    **dict.fromkeys(("\u00b5s", "micro", "micros", "microsecond", "microseconds"), 1000),
+    **dict.fromkeys(("ns", "nano", "nanos", "nanosecond", "nanoseconds"), 1),
 }
 
 
@@ -35,13 +42,16 @@ class PaimonExpiry:
 
 def retention_of(table: PaimonDefinition, consumers: Mapping[str, int]) -> PaimonRetention:
     """Read what a table says of how long its snapshots stay; where it says nothing, Paimon's defaults."""
-    said = re.fullmatch(r"(\d+)\s*([a-z]*)", table.option(_TIME, _TIME_DEFAULT))
-    unit_ms = None if said is None else _UNITS_MS.get(said[2])
+    age = table.option(_TIME, _TIME_DEFAULT)
+    said = re.fullmatch(r"(\d+)\s*(\D*)", age)
+    unit_ns = None if said is None else _UNITS_NS.get(said[2])
     count = table.option(_COUNT, _COUNT_DEFAULT)
     return PaimonRetention(
-        age_ms=None if said is None or unit_ms is None else int(said[1]) * unit_ms,
+        age_ms=None if said is None or unit_ns is None else -(-int(said[1]) * unit_ns // 1_000_000),
+        age=age,
         count=int(count) if count.isdecimal() else int(_COUNT_DEFAULT),
         consumers={name: at for name, at in consumers.items() if name != GUARD},
+        changelogs=next((name for name in _CHANGELOGS if name in table.options), ""),
     )
 
 

@@ -65,13 +65,16 @@ class PaimonDefinition:
 class PaimonRetention:
     """What a table and its readers say of how long its snapshots stay, besides the lake.
 
-    `age_ms` is how old one gets at least, None where the table says what is not understood;
-    `consumers` maps who registered in the table to the snapshot that it reads next.
+    `age` is how old one gets at least, as the table says it, and `age_ms` the same, None where it is not
+    understood; `consumers` maps who registered in the table to the snapshot that it reads next, and
+    `changelogs` names the option by which changelogs stay longer than their snapshots.
     """
 
     age_ms: int | None
     count: int
     consumers: Mapping[str, int]
+    age: str = ""
+    changelogs: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

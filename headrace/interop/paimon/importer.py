@@ -26,7 +26,7 @@ from headrace.interop.paimon.rows import (
     with_coordinates,
 )
 from headrace.interop.paimon.table import PaimonTable
-from headrace.interop.paimon.token import FENCE, Token, offsets_of, token_of
+from headrace.interop.paimon.token import FENCE, Token, consumer_of, offsets_of, token_of
 from headrace.tables.commits.adopt import fresh
 from headrace.tables.commits.operations import Fence, Provenance, append, overwrite
 from headrace.tables.declare import declare_table
@@ -105,7 +105,9 @@ class Importer:
         for group in self._groups(plan):
             self._commit_changes(target, group, rows_per_commit=rows_per_commit)
         if hold and self._token is not None:
-            self._table.hold(_consumer(self._name), from_snapshot_id=self._token.snapshot_id + 1)
+            self._table.hold(
+                consumer_of(str(self._name)), from_snapshot_id=self._token.snapshot_id + 1
+            )
         taken = len(plan.snapshots) + (plan.state is not None)
         return self._result(snapshots=taken)
 
@@ -267,7 +269,3 @@ class _Step:
 
     snapshot: PaimonSnapshot
     is_state: bool
-
-
-def _consumer(target: TableName) -> str:
-    return f"headrace-{target.namespace}-{target.name}"

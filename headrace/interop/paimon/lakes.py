@@ -2,7 +2,7 @@
 
 from headrace.definitions.load import read_streams
 from headrace.definitions.properties import TABLE_UUID
-from headrace.errors import PaimonOtherLakeError
+from headrace.errors import DefinitionError, PaimonOtherLakeError
 from headrace.interop.paimon.facts import PaimonDefinition
 from headrace.tables.lake import OpenLake
 
@@ -34,11 +34,15 @@ def refuse_rows_of_another(lake: OpenLake, found: PaimonDefinition) -> None:
 
     Raises:
         PaimonOtherLakeError: If it has.
+        DefinitionError: If a file of a stream cannot be read, which may declare the table.
 
     """
     if TABLE_UUID not in found.options:
         return
-    for stream in read_streams(lake.settings).valid:
+    read = read_streams(lake.settings)
+    if read.broken:
+        raise DefinitionError(tuple(text for each in read.broken for text in each.problems))
+    for stream in read.valid:
         if stream.keyed_table is not None and str(stream.keyed_table) == found.name:
             head = lake.head_of(stream.table)
             uuid = "" if head is None else str(head.metadata.table_uuid)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from headrace.errors import PaimonSnapshotNotFoundError, PaimonTagExistsError
+from headrace.errors import PaimonReadError, PaimonSnapshotNotFoundError, PaimonTagExistsError
 from headrace.interop.paimon.facts import PaimonDefinition, PaimonFiles, PaimonSnapshot
 from headrace.interop.paimon.files import DataFile, FileColumns
 from headrace.interop.paimon.naming import naming
@@ -32,9 +32,17 @@ class PaimonTable:
         )
 
     def created_ms(self) -> int:
-        """Return when the table was created: one that was dropped and made again is another."""
+        """Return when the table was created: one that was dropped and made again is another.
+
+        Raises:
+            PaimonReadError: If it was dropped since it was opened.
+
+        """
         with naming(self.name):
-            return int(self._table.schema_manager.get_schema(0).time_millis)
+            first = self._table.schema_manager.get_schema(0)
+        if first is None:
+            raise PaimonReadError(self.name, "its first schema is not there: it was dropped")
+        return int(first.time_millis)
 
     def snapshots(self) -> tuple[PaimonSnapshot, ...]:
         """List the snapshots that are there, oldest first."""

@@ -62,6 +62,12 @@ def source_of(table: str) -> str:
     return f"paimon:{table}"
 
 
+def consumer_of(target: str) -> str:
+    """Return the name by which Paimon knows an import into a table that asks it to keep snapshots."""
+    namespace, _, name = target.partition(".")
+    return f"headrace-{namespace}-{name}"
+
+
 def token_of(
     properties: Mapping[str, str], *, target: str, table: str, taken_as: str, has_rows: bool
 ) -> Token | None:

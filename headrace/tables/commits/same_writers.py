@@ -13,9 +13,15 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.update import AssertTableUUID
 from typing_extensions import override
 
-from headrace.definitions.properties import BEGUN_PREFIX, OFFSETS_PREFIX, OWNER_PREFIX, PAIMON
+from headrace.definitions.properties import (
+    BEGUN_PREFIX,
+    EPOCH_PREFIX,
+    OFFSETS_PREFIX,
+    OWNER_PREFIX,
+    PAIMON,
+)
 
-_JUDGED = (OWNER_PREFIX, BEGUN_PREFIX, OFFSETS_PREFIX, PAIMON)
+_JUDGED = (OWNER_PREFIX, EPOCH_PREFIX, BEGUN_PREFIX, OFFSETS_PREFIX, PAIMON)
 
 
 class SameWriters(AssertTableUUID):
