@@ -20,9 +20,8 @@ from headrace.definitions.windows import Windows
 from headrace.identifiers import TableName
 
 SUFFIX = "_rows"
-TILES_MAX = (
-    1024  # of windows that Flink's SQL sums: it copies an entity's events of one tile to each
-)
+# of windows that Flink's SQL sums: it copies an entity's events of one tile to each
+TILES_MAX = 1024
 # how far apart rows of one snapshot may be known, where they are known when they are ingested
 _INGESTED_DISORDER = timedelta(seconds=10)
 _MS = 1000

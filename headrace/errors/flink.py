@@ -246,18 +246,23 @@ class FlinkCannotSamplesError(LakeError):
 
 
 class FlinkPythonMissingError(LakeError):
-    """The job of a window view calls a function of Python, and Flink has no interpreter for it."""
+    """The job of a window view calls a function of Python, and Flink has no interpreter for it.
 
-    def __init__(self, view: str, *, python: str) -> None:
-        self.view, self.python = view, python
+    `command` is what was asked for, and `refused` why Flink does not take it, if it was asked.
+    """
+
+    def __init__(
+        self, view: str, *, python: str, command: tuple[str, ...], refused: str = ""
+    ) -> None:
+        self.view, self.python, self.command, self.refused = view, python, command, refused
         found = f"`{python}` is no program" if python else "nothing says where it is"
+        if refused:
+            found = f"it does not run `{python}`: {refused}"
         super().__init__(
             f"the rows of `{view}` need Python at Flink, and {found}",
             state=NOTHING_CHANGED,
             remedy=Remedy.run(
-                "flink",
-                "submit",
-                view,
+                *command,
                 advice="make it with `make pyflink`, set HEADRACE_FLINK_PYTHON as it says, then",
             ),
         )

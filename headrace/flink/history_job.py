@@ -37,7 +37,7 @@ def backfill_by_flink(job: ViewJob) -> Missing:
         FlinkRefusedError: If the job did not start, or ended without its commit; nothing was added.
 
     """
-    job.session()
+    job.refuse_unready("flink", "backfill", "--by", "flink")
     job.declared()
     before = job.owner
     if before.by != HEADRACE:
@@ -65,7 +65,11 @@ def _run(job: ViewJob, owner: Owner, missing: Missing) -> None:
         after_us=max(missing.after_us, 0),
         until_us=missing.until_us,
     )
-    properties = {**_BATCH, **job.session(), "pipeline.name": job.name(owner)}
+    properties = {
+        **_BATCH,
+        **job.session("flink", "backfill", "--by", "flink"),
+        "pipeline.name": job.name(owner),
+    }
     found = job.owner
     if found != owner:
         raise StreamOwnedError(job.subject, owner=found.by, epoch=found.epoch, wanted=HEADRACE)

@@ -17,6 +17,10 @@ from headrace.flink.following import interval, text_of
 from headrace.identifiers import quote_text
 
 _FUNCTION = "window_values"
+CREATE_FUNCTION = (
+    f"create temporary function {_FUNCTION} as 'headrace.flink.worker.{_FUNCTION}' language python"
+)
+LOOK_AT_FUNCTION = f"explain select {_FUNCTION}('', cast(0 as bigint), '')"
 _FIELD_BREAK, _PART_BREAK = r"u&'\0002'", r"u&'\0003'"  # those of `tile_values.py`
 
 
@@ -33,7 +37,7 @@ def moment_views(rows: WindowRows, *, in_batch: bool) -> tuple[str, ...]:
     order = "_at_ms" if in_batch else "_at_time"
     reach = str(rows.longest_ms) if in_batch else interval(rows.longest_ms)
     return (
-        f"create temporary function {_FUNCTION} as 'headrace.flink.worker.{_FUNCTION}' language python",
+        CREATE_FUNCTION,
         f"""create temporary view moments as
 select {keys}, (extract(epoch from window_end) * 1000 + extract(millisecond from window_end)) as _at_ms,
     window_time as _at_time,

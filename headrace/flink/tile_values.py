@@ -14,7 +14,8 @@ from headrace.window_states import State, merged_since, plain_result
 
 # in no text of a part: places are hexadecimal, and JSON has no such characters
 ITEM_BREAK, FIELD_BREAK, PART_BREAK = "\x01", "\x02", "\x03"
-_PARTS_MAX = 20_000  # that are not read anew for each moment
+# of the texts of parts that are not read anew for each moment; what was read of them takes a few times as much
+KEPT_CHARS_MAX = 4_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +69,7 @@ def values_of(view_json: str, at_ms: int, parts: str | None) -> list[str | None]
     """
     view = view_of(view_json)
     read = sorted(
-        (_part(view_json, each) for each in (parts or "").split(PART_BREAK) if each),
+        (_parts_read.part(view_json, each) for each in (parts or "").split(PART_BREAK) if each),
         key=lambda each: each[0],
     )
     numbers = [number for number, _ in read]
@@ -81,9 +82,29 @@ def values_of(view_json: str, at_ms: int, parts: str | None) -> list[str | None]
     return found
 
 
-@lru_cache(maxsize=_PARTS_MAX)
+class PartsRead:
+    """Parts that were read, of not more text than a limit."""
+
+    def __init__(self) -> None:
+        self.parts: dict[tuple[str, str], tuple[int, Sequence[State]]] = {}
+        self.chars = 0
+
+    def part(self, view_json: str, text: str) -> tuple[int, Sequence[State]]:
+        """Return the number of a tile and the states of a part of it."""
+        found = self.parts.get((view_json, text))
+        if found is None:
+            if self.chars + len(text) > KEPT_CHARS_MAX:
+                self.parts.clear()
+                self.chars = 0
+            found = self.parts[view_json, text] = _part(view_json, text)
+            self.chars += len(text)
+        return found
+
+
+_parts_read = PartsRead()
+
+
 def _part(view_json: str, text: str) -> tuple[int, Sequence[State]]:
-    """Read the number of a tile and the states of a part of it."""
     view = view_of(view_json)
     start_ms, *states = text.split(FIELD_BREAK)
     read = [_state(slot, each) for slot, each in zip(view.slots, states, strict=True)]

@@ -9,7 +9,7 @@ from headrace.flink.backfill import Missing, add_rows, feature_table, missing_ro
 from headrace.flink.begin import Begin
 from headrace.flink.job import JobStatus
 from headrace.flink.places import catalog_of, hidden
-from headrace.flink.python import python_session, refuse_python
+from headrace.flink.python import python_session, refuse_function, refuse_python
 from headrace.flink.statements import JobSql
 from headrace.flink.table_job import TableJob
 from headrace.flink.tile_sql import needs_python
@@ -34,6 +34,7 @@ class ViewJob(TableJob):
         refuse_view(rows)
         super().__init__(lake, access=access)
         self.rows, self.subject, self.table_name = rows, rows.windows.view, rows.table
+        self._is_ready = False
 
     def declared(self) -> LakeTable:
         """Create the feature table, or bring it in line."""
@@ -46,10 +47,18 @@ class ViewJob(TableJob):
         assert begin is not None  # `begin_again` says it before a job starts
         options = catalog_of(self.lake.settings, stream=self.subject)
         sql = view_sql(self.rows, hidden(options) if shown else options, begin=begin)
-        return sql if shown else replace(sql, session=self.session())
+        return sql if shown else replace(sql, session=self.session("flink", "submit"))
 
-    def session(self) -> dict[str, str]:
+    def sql_again(self, *, group: str) -> JobSql:
+        """Write the same statements for a job that is restored."""
+        self.session("flink", "restore")
+        return self.sql(group=group)
+
+    def session(self, *command: str) -> dict[str, str]:
         """Return the settings that the job of this view needs beside those of all jobs.
+
+        Args:
+            command: What is asked of the view; its name follows.
 
         Raises:
             FlinkPythonMissingError: If it calls Python, and Flink has none.
@@ -57,8 +66,29 @@ class ViewJob(TableJob):
         """
         if not needs_python(self.rows):
             return {}
-        refuse_python(self.access, view=self.subject)
+        refuse_python(self.access, view=self.subject, command=(*command, self.subject))
         return python_session(self.access)
+
+    def refuse_unready(self, *command: str) -> None:
+        """Ask Flink, before anything is changed, whether it can run what the job of this view calls.
+
+        Raises:
+            FlinkPythonMissingError: If it cannot.
+
+        """
+        if needs_python(self.rows) and not self._is_ready:
+            refuse_function(self.access, view=self.subject, command=(*command, self.subject))
+            self._is_ready = True
+
+    def submit(self) -> JobStatus:
+        """Start the job, unless it runs or ran already; raises what `begin_again` does.
+
+        Raises:
+            FlinkJobLostError: If the job started once, and does not run now.
+
+        """
+        self.refuse_unready("flink", "submit")  # before its table is made
+        return super().submit()
 
     def begin_again(self) -> JobStatus:
         """Add the rows that are missing up to now, and start the job of a new epoch there.
@@ -72,7 +102,7 @@ class ViewJob(TableJob):
             FlinkUnavailableError, FlinkRefusedError: If it did not start; submit it again.
 
         """
-        self.session()
+        self.refuse_unready("flink", "submit")
         self.declared()
         before = self.owner
         if before.by == BATCH:

@@ -20,7 +20,9 @@ EXAMPLES: tuple[errors.LakeError, ...] = (
         job="headrace clicks epoch 3",
         faults={"restarts": "4 times in ten minutes, at last because of java.io.IOException"},
     ),
-    errors.FlinkPythonMissingError("features.recent", python=""),
+    errors.FlinkPythonMissingError(
+        "features.recent", python="", command=("flink", "submit", "features.recent")
+    ),
     errors.FlinkRefusedError("POST /v3/sessions", "ValidationException: no such table"),
     errors.FlinkStopError("clicks", job="headrace clicks epoch 3", detail="its state is FAILED"),
     errors.FlinkUnavailableError("http://127.0.0.1:8081", "connection refused"),

@@ -1,5 +1,6 @@
 """Who adds the rows of a view: one run or one job, also where another takes over in the middle."""
 
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -13,6 +14,7 @@ from headrace.errors import (
     FlinkCannotError,
     FlinkJobLostError,
     FlinkJobUnwellError,
+    FlinkPythonMissingError,
     FlinkRefusedError,
     StreamOwnedError,
 )
@@ -267,3 +269,26 @@ def test_a_job_whose_owner_changed_while_it_was_submitted_is_cancelled(
         job.start(before, SQL, {})
     assert said[-1][0] == "PATCH /jobs/c1?mode=cancel"
     assert job.owner.jobs == ("c0",)
+
+
+@pytest.mark.parametrize("python", ["", sys.executable])
+def test_a_view_that_flink_cannot_compute_changes_nothing(lake: Lake, python: str) -> None:
+    """It has more tiles than SQL sums: without Python, or where Flink's gateway cannot load the function."""
+    declared(lake, STREAM)
+    append_events(lake, STREAM, events(100, seconds=200, seed=1))
+    aggregates = [{"name": "plays", "take": "count", "windows": ["3h"]}]
+    replies = {key: list(each) for key, each in REPLIES.items()}
+    loaded = "GET /v3/sessions/5f/operations/7a/result/0?rowFormat=JSON"
+    replies[loaded] = [(500, {"errors": ["java.io.IOException: no python"]})]
+    with answering(replies) as (address, asked):
+        access = FlinkAccess(uri=address, gateway_uri=address, python=python)
+        made = ViewJob(lake, view_of(STREAM, aggregates=aggregates), access=access)
+        starts: dict[tuple[str, ...], Callable[[], object]] = {
+            ("flink", "submit", VIEW): made.submit,
+            ("flink", "backfill", "--by", "flink", VIEW): lambda: backfill_by_flink(made),
+        }
+        for command, start in starts.items():
+            with refused(FlinkPythonMissingError, view=VIEW, python=python, command=command):
+                start()
+            assert not lake.exists(made.table_name)
+    assert bool(asked) == bool(python)

@@ -1,13 +1,16 @@
 """Rows of a view of many tiles by a function of Python in Flink: those of the batch build and of the online tiles."""
 
+import contextlib
 import datetime as dt
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from headrace.api import Lake
+from headrace.config import MIB
 from headrace.definitions.stream import COORDINATES
 from headrace.flink.recovery import restore
 from headrace.serving.tile_text import parse_tiles, values_at, write_tiles
@@ -17,9 +20,12 @@ from infra.launcher.cluster import Cluster
 from infra.launcher.flink import PYTHON
 from tests.flink.events import Followed, Row, events, microseconds
 from tests.flink.servers import kill, start
+from tests.flink.streams import until
 
 pytestmark = [pytest.mark.pyflink, pytest.mark.slow, pytest.mark.timeout(900)]
 
+ROUNDS = 5
+CLASSES_MAX = 3 * MIB  # that a job may leave behind
 MANY = "3h"  # of 10 s: more tiles than SQL copies events to
 
 
@@ -80,6 +86,46 @@ def test_a_job_that_calls_python_is_killed_and_restored_without_a_difference(
     assert health is not None
     assert not health.faults
     assert found == online(long, found)
+
+
+def test_jobs_that_were_stopped_leave_neither_classes_nor_processes(
+    long: Followed, cluster: Cluster
+) -> None:
+    long.add(events(100, seconds=3600, seed=16))
+    long.job.submit()
+    used = list[int]()
+    for _ in range(ROUNDS):
+        long.job.stop()
+        used.append(metaspace(long))
+        restore(long.job)
+    until(lambda: python_processes(cluster) > 0)
+    long.job.stop()
+    # it keeps them for another job of the same environment
+    until(lambda: python_processes(cluster) == 0, seconds=240)
+    # the first ones load what all share
+    assert used[-1] - used[1] < CLASSES_MAX * (ROUNDS - 2), used
+
+
+def python_processes(cluster: Cluster) -> int:
+    """Count the workers of Python that the TaskManager has, by the folder of its files."""
+    found = 0
+    for each in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            said = each.read_bytes()
+            program = Path(each.parent, "cmdline").read_bytes().split(b"\0")[0]
+            found += b"FLINK_CONF_DIR=" + bytes(cluster.of("flink")) in said and (
+                Path(program.decode()).name.startswith("python")
+            )
+    return found
+
+
+def metaspace(followed: Followed) -> int:
+    """Return how many bytes of classes the TaskManager has loaded."""
+    manager = followed.job.manager
+    (worker,) = manager.ask("/taskmanagers")["taskmanagers"]
+    name = "Status.JVM.Memory.Metaspace.Used"
+    listed: Any = manager.ask(f"/taskmanagers/{worker['id']}/metrics?get={name}")
+    return int(listed[0]["value"])
 
 
 def online(followed: Followed, rows: list[Row]) -> list[Row]:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from headrace.clock import EPOCH, ONE_US
 from headrace.definitions.windows import Slot, Windows
+from headrace.flink import tile_values
 from headrace.flink.tile_sql import view_json
 from headrace.flink.tile_values import FIELD_BREAK, ITEM_BREAK, PART_BREAK, values_of
 from headrace.serving.window_events import events_of
@@ -101,6 +102,20 @@ def typed(slot: Slot, text: str | None) -> Any:  # noqa: ANN401  (a value)
     if pt.is_floating(slot.output):
         return float(text)
     return Decimal(text) if pt.is_decimal(slot.output) else int(text)
+
+
+def test_what_was_read_is_kept_up_to_an_amount_of_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part may be a text of 80 KB: their number bounds no memory."""
+    kept = tile_values.PartsRead()
+    monkeypatch.setattr(tile_values, "KEPT_CHARS_MAX", 1000)
+    view = view_json(windows_of(key=False, entity=["u"]))
+    slots = len(windows_of(key=False, entity=["u"]).slots)
+    empty = FIELD_BREAK.join(["{}", *(["1"] * 2), *([""] * (slots - 2))])
+    for number in range(300):
+        first = kept.part(view, empty.format(number * 10_000))
+        assert first[0] == number
+        assert kept.part(view, empty.format(number * 10_000)) is first
+        assert sum(len(text) for _, text in kept.parts) == kept.chars <= 1000
 
 
 @pytest.mark.slow

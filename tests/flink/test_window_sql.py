@@ -81,20 +81,20 @@ def test_views_call_python_only_if_they_have_more_tiles_than_events_are_copied_t
     assert "window_values" in text(hop="1m", aggregates=window(f"{TILES_MAX + 1}m"))
 
 
-def test_python_that_is_not_there_is_refused_before_anything_changes(tmp_path: Path) -> None:
+def test_python_that_is_not_there_is_refused_with_what_was_asked(tmp_path: Path) -> None:
     here = "http://127.0.0.1:8083"
+    restore = ("flink", "restore", "features.recent")
     for python in ("", str(tmp_path / "python")):
-        with refused(FlinkPythonMissingError, view="features.recent", python=python):
-            refuse_python(
-                FlinkAccess(uri=here, gateway_uri=here, python=python), view="features.recent"
-            )
-    refuse_python(
-        FlinkAccess(uri=here, gateway_uri=here, python=sys.executable), view="features.recent"
-    )
+        access = FlinkAccess(uri=here, gateway_uri=here, python=python)
+        with refused(
+            FlinkPythonMissingError, view="features.recent", python=python, command=restore
+        ):
+            refuse_python(access, view="features.recent", command=restore)
+    access = FlinkAccess(uri=here, gateway_uri=here, python=sys.executable)
+    refuse_python(access, view="features.recent", command=restore)
     other = "http://flink.internal:8083"
-    refuse_python(
-        FlinkAccess(uri=other, gateway_uri=other, python="/there/python"), view="features.recent"
-    )
+    access = FlinkAccess(uri=other, gateway_uri=other, python="/there/python")
+    refuse_python(access, view="features.recent", command=restore)
 
 
 def test_secrets_are_not_in_what_is_shown() -> None:
