@@ -158,8 +158,10 @@ class OpenBatch:
         partition = records.partition
         part = self._parts.get(partition)
         if part is None:
-            if self._parts and not self._tables.is_log:  # the file before it has ended
-                self._watermark = self._advanced(list(self._parts)[-1:]).kept(())
+            if not self._tables.is_log:  # the files before it have ended, and count no longer
+                if self._parts:
+                    self._watermark = self._advanced(list(self._parts)[-1:])
+                self._watermark = self._watermark.kept({partition})
             start = self._tables.position(partition)
             known_dead = self._tables.known_dead(partition, since=start.offset)
             part = self._parts[partition] = Part(end=start, known_dead=known_dead)

@@ -1,13 +1,18 @@
 """The watermark never goes back, and waits for the slowest active partition."""
 
 from collections.abc import Collection
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headrace.api import Lake
+from headrace.ingest.run import ingest
 from headrace.ingest.sources.base import SourcePartition
+from headrace.ingest.sources.files import FileSource
 from headrace.ingest.watermark import Watermark, as_time, read
+from tests.ingest.factories import json_line, make_stream
 
 TIMES = st.one_of(st.none(), st.integers(-(10**15), 10**15))
 LATENESS = st.timedeltas(timedelta(0), timedelta(days=30))
@@ -117,3 +122,25 @@ def test_it_reads_back_from_properties() -> None:
     assert Watermark.read(Watermark(reached_us=None).note()).reached_us is None
     assert read({}) is None
     assert as_time(2**62) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_file_whose_last_row_ended_a_commit_holds_it_no_longer(
+    lake: Lake, *, at_once: bool
+) -> None:
+    stream = make_stream("json", allowed_lateness="0s", idle_after="1h")
+    source = FileSource(stream, data_dir=lake.settings.data_dir, read_bytes=50)
+    folder = lake.settings.data_dir / "things"
+    folder.mkdir(parents=True)
+    commits = 0
+    for name, hours in {"a": (1, 2, 3), "b": (5, 6, 7), "c": (4, 6, 8)}.items():
+        lines = [json_line(at=f"2026-03-01T{at:02}:00:00Z") for at in hours]
+        (folder / f"{name}.jsonl").write_bytes(b"\n".join([*lines, b""]))
+        if not at_once:
+            commits += ingest(lake, stream, source=source, rows_per_commit=3).commits
+    done = ingest(lake, stream, source=source, rows_per_commit=3)
+    assert commits + done.commits == 3
+    head = lake.table(stream.table).head()
+    assert done.watermark == datetime(2026, 3, 1, 8, tzinfo=UTC)
+    assert head.properties["headrace.late_rows_total"] == "2"  # of c, behind the end of b
