@@ -20,6 +20,12 @@ POINTS = [
     if point.startswith(("ingest.", "commit.")) and point != "ingest.after_seal"
 ]
 
+# of a batch with dead letters: theirs is the first commit, that of the rows the second
+ONE_BATCH = [
+    *((point, 1) for point in POINTS),
+    *((point, 2) for point in POINTS if point.startswith("commit.")),
+]
+
 
 @pytest.mark.parametrize("passage", [1, 4])  # of commits, odd ones are the dead letters'
 @pytest.mark.parametrize("point", POINTS)
@@ -36,6 +42,26 @@ def test_a_killed_ingester_goes_on_without_loss_or_double(
     _complete(lake, stream, files=2)
     assert ingest(lake, stream).commits == 0
     assert status(lake, stream).sources_waiting == ()
+
+
+@pytest.mark.parametrize(("point", "passage"), ONE_BATCH)
+def test_of_files_that_share_a_commit_all_or_none_are_taken(
+    lake: Lake, point: str, passage: int
+) -> None:
+    stream = make_stream("json")
+    for name in ("a", "b", "c"):
+        write_things(lake.settings.data_dir, name, KINDS, format_="json")
+    killed = start_ingester(
+        lake.settings, stream, rows_per_commit=1_000, crash_at=f"{point}:{passage}"
+    )
+    assert exit_code(killed) == -9, "the crash point was never passed"
+    is_in = passage == 2 and point in ("commit.after_swap", "commit.after_record")
+    assert rows_of(lake, stream).num_rows == (3 * KINDS.count("good") if is_in else 0)
+
+    again = ingest(lake, stream)
+    assert again.commits == (0 if is_in else 1)
+    _complete(lake, stream, files=3)
+    assert ingest(lake, stream).commits == 0
 
 
 def test_an_ingester_killed_again_and_again_still_ends_complete(lake: Lake) -> None:
