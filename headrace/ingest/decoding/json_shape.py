@@ -3,7 +3,8 @@
 The shape of a line is the text around its values: keys, quotes and signs. A line has it if that text
 is at its places, byte by byte; its values are then what lies between. Every byte of such a line is
 looked at: a text has no escape and no control character, a number the form of JSON. What is not plainly
-of a shape is not judged here, but left to the parser.
+of a shape is not judged here, but left to the parser. A list of whole numbers is a
+value as well, and a number may be null.
 """
 
 import re
@@ -14,8 +15,8 @@ from typing import Self
 import numpy as np
 import pyarrow as pa
 
-from headrace.ingest.arrow_arrays import bits, spans
-from headrace.ingest.decoding.json_numbers import find_odd
+from headrace.ingest.arrow_arrays import bits
+from headrace.ingest.decoding.json_parts import WHOLES, Parts
 from headrace.ingest.sources.line_block import WORD_BYTES, LineBlock
 from headrace.ingest.values import INTEGER_BITS
 
@@ -23,9 +24,9 @@ _LINE_BYTES_MAX = 16 * 1024  # of one that a shape is taken from
 _VALUES_MAX = 256
 _PAIR = re.compile(
     rb' *"([^"\\\x00-\x1f]*)" *: *'
-    rb'(?:"([^"\\\x00-\x1f]*)"|(-?[0-9][0-9.]*)|(true|false|null)) *([,}])'
+    rb'(?:"([^"\\\x00-\x1f]*)"|(-?[0-9][0-9.]*)|\[([-0-9, ]*)\]|(true|false|null)) *([,}])'
 )
-_TEXT, _NUMBER, _WORD, _SIGN = 2, 3, 4, 5  # groups of a pair
+_TEXT, _NUMBER, _LIST, _WORD, _SIGN = 2, 3, 4, 5, 6  # groups of a pair
 _WORDS: Mapping[bytes, bool | None] = {b"true": True, b"false": False, b"null": None}
 _QUOTE, _ESCAPE, _SPACE = ord('"'), ord("\\"), ord(" ")
 
@@ -74,7 +75,10 @@ class _Value:
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """What lines have in common; keys that are `true`, `false` or null in one are so in all."""
+    """What lines have in common; keys that are `true`, `false` or null in one are so in all.
+
+    But a number may be null in any of them.
+    """
 
     declared: Declared
     values: Sequence[_Value]
@@ -102,17 +106,19 @@ class Shape:
             wanted = declared.kinds.get(key)
             if wanted is not None and (key in words or any(key == each.key for each in values)):
                 return None
-            if pair[_WORD] is not None:
+            is_null = pair[_WORD] == b"null"
+            if pair[_WORD] is not None and not (is_null and _is_number(wanted)):
                 word = _WORDS[pair[_WORD]]
                 if word is not None and (strict if wanted is None else wanted != pa.bool_()):
                     return None
                 if wanted is not None:
                     words[key] = word
                 continue
-            kind = _kind(wanted, is_text=pair[_TEXT] is not None)
+            groups = (_TEXT, _NUMBER, _LIST, _WORD)
+            group = next(each for each in groups if pair[each] is not None)
+            kind = wanted if group == _WORD else _kind(wanted, group)
             if kind is None or (strict and wanted is None):
                 return None
-            group = _NUMBER if pair[_TEXT] is None else _TEXT
             first, end = pair.span(group)
             quote = line.count(b'"', 0, end)
             behind = 0 if group == _TEXT else max(0, line.find(b'"', end) - end)
@@ -144,35 +150,36 @@ class Shape:
         """
         quotes = np.flatnonzero(lines.codes == _QUOTE)
         at, first_quotes = self._alike(lines, quotes, np.flatnonzero(~_uneasy(lines)))
-        bounds, wrong = self._bounds(lines, at, quotes, first_quotes)
-        for value, (first, last) in zip(self.values, bounds, strict=True):
+        kept, found = self._places(lines, at, quotes, first_quotes)
+        odd = np.zeros(len(kept), dtype=bool)
+        for number, value in enumerate(self.values):
             if value.kind != pa.string():
-                wrong |= find_odd(lines, first, last, is_whole=value.kind == pa.int64())
-        fit = np.flatnonzero(~wrong) if wrong.any() else slice(None)
-        kept = at[fit]
-        buffer = pa.py_buffer(lines.data)
-        found: dict[str, pa.Array] = {}
+                found[number], others = found[number].numbers(lines, value.kind)
+                odd |= others
+        if odd.any():
+            kept, found = kept[~odd], [each.only(~odd) for each in found]
+        data = pa.py_buffer(lines.data)
+        read: dict[str, pa.Array] = {}
         rounded = np.zeros(len(kept), dtype=bool)
-        for value, (first, last) in zip(self.values, bounds, strict=True):
+        for value, parts in zip(self.values, found, strict=True):
             if value.key is None:
                 continue
-            column = spans(buffer, first[fit], last[fit]).view(pa.string()).cast(value.kind)
-            found[value.key] = column
+            column = read[value.key] = parts.column(lines, data, value.kind)
             if pa.types.is_floating(value.kind):
-                rounded |= np.abs(column.to_numpy()) >= value.exact_below
+                rounded |= np.abs(column.to_numpy(zero_copy_only=False)) >= value.exact_below
         count = len(kept)
         kinds = self.declared.kinds
-        columns = [self._column(key, kind, found, count) for key, kind in kinds.items()]
+        columns = [self._column(key, kind, read, count) for key, kind in kinds.items()]
         table = pa.Table.from_arrays(columns, names=list(kinds))
         if rounded.any():
             kept, table = kept[~rounded], table.filter(bits(~rounded))
         return kept, table
 
     def _column(
-        self, key: str, kind: pa.DataType, found: Mapping[str, pa.Array], count: int
+        self, key: str, kind: pa.DataType, read: Mapping[str, pa.Array], count: int
     ) -> pa.Array:
-        if key in found:
-            return found[key]
+        if key in read:
+            return read[key]
         word = self.words.get(key)
         return pa.nulls(count, kind) if word is None else pa.repeat(pa.scalar(word, kind), count)
 
@@ -190,10 +197,10 @@ class Shape:
         at = at[counts[at] == self.quotes]
         return at, first[at]
 
-    def _bounds(
+    def _places(
         self, lines: LineBlock, rows: np.ndarray, quotes: np.ndarray, first_quotes: np.ndarray
-    ) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray]:
-        """Return where each value begins and ends, and which lines have other text around them."""
+    ) -> tuple[np.ndarray, list[Parts]]:
+        """Return which lines have the same text around their values, and where these lie."""
         at, ends = lines.starts[rows], lines.ends[rows]
         wrong = np.zeros(len(rows), dtype=bool)
         bounds: list[tuple[np.ndarray, np.ndarray]] = []
@@ -207,16 +214,28 @@ class Shape:
             wrong |= at < first
             bounds.append((first, at))
         wrong |= _differ(lines, at, self.tail) | (at + len(self.tail) != ends)
-        return bounds, wrong
+        found = [Parts(*each) for each in bounds]
+        if wrong.any():
+            rows, found = rows[~wrong], [each.only(~wrong) for each in found]
+        return rows, [
+            Parts.of_lists(lines, each.first, each.last) if value.kind == WHOLES else each
+            for value, each in zip(self.values, found, strict=True)
+        ]
 
 
-def _kind(wanted: pa.DataType | None, *, is_text: bool) -> pa.DataType | None:
+def _kind(wanted: pa.DataType | None, group: int) -> pa.DataType | None:
     """Return as what a value is read; None if it is not of the declared type."""
+    if group == _LIST:
+        return WHOLES if wanted == WHOLES else None
     if wanted is None:
-        return pa.string() if is_text else pa.float64()
-    if is_text:
+        return pa.string() if group == _TEXT else pa.float64()
+    if group == _TEXT:
         return wanted if wanted == pa.string() else None
-    return wanted if wanted == pa.int64() or pa.types.is_floating(wanted) else None
+    return wanted if _is_number(wanted) else None
+
+
+def _is_number(kind: pa.DataType | None) -> bool:
+    return kind is not None and (kind == pa.int64() or pa.types.is_floating(kind))
 
 
 def _uneasy(lines: LineBlock) -> np.ndarray:

@@ -20,6 +20,7 @@ _PIECE_LINES = 2_048  # where the parser says which line it fails at, only so ma
 _FAILURES_MAX = 64  # of one piece, before the rest is read singly
 _LINES_READ_SINGLY = 16
 _LEFT_MAX, _LEFT_SHARE_MAX = 64, 0.03  # read singly, where the others needed no parser
+_RUNS_MAX = 64  # of rows that are put in order by copying them once; beyond it each is looked up
 _ASCII_END = 0x80
 _AT_FAULT_MAX = 0.25  # of the lines; decoding one singly costs as much as eight at once
 Look = Callable[[LineBlock, np.ndarray], Sequence[int]]  # gives places in the array
@@ -249,6 +250,12 @@ def _assemble(
         return Decoded(index=np.empty(0, np.int64), columns={}, violations=violations)
     index = np.concatenate([at for at, _ in parts])
     table = pa.concat_tables([table for _, table in parts], promote_options="default")
+    order = np.argsort(index, kind="stable")
+    breaks = np.flatnonzero(np.diff(order) != 1) + 1
+    if 0 < len(breaks) <= _RUNS_MAX:
+        bounds = zip((0, *breaks.tolist()), (*breaks.tolist(), len(order)), strict=True)
+        runs = [table.slice(int(order[first]), end - first) for first, end in bounds]
+        index, table = index[order], pa.concat_tables(runs)
     # by position: a look-up by name scans all names, and there may be many
     columns = {
         name: _flat(column) for name, column in zip(table.column_names, table.columns, strict=True)

@@ -19,13 +19,15 @@ from tests.amounts import examples
 from tests.ingest.factories import json_line, make_stream
 from tests.ingest.odd_records import NUMBERS, odd_json_lines
 
+WHOLES = pa.list_(pa.int64())
 DECLARED = {"id": pa.string(), "n": pa.int64(), "x": pa.float64(), "ok": pa.bool_()}
-FLAT = {"tags": ..., "price": ...}  # a list and a decimal are of no shape
+FLAT = {"price": ...}  # a decimal is of no shape
 LINES = 1_000
 
 
 def shape_of(line: bytes, *, strict: bool = False) -> Shape | None:
-    return Shape.of(line, Declared.of(DECLARED, DECLARED), strict=strict)
+    declared = DECLARED | {"tags": WHOLES}
+    return Shape.of(line, Declared.of(declared, declared), strict=strict)
 
 
 def rows_by_shape(first: bytes, lines: list[bytes]) -> dict[int, dict[str, Any]]:
@@ -58,10 +60,31 @@ def test_each_value_of_a_shape_is_read_from_its_place() -> None:
     found, table = shape.read(LineBlock.of(lines))
     assert found.tolist() == [0, 1, 2]
     assert table.to_pylist() == [
-        {"id": "a", "n": 1, "x": 0.5, "ok": True},
-        {"id": "", "n": -12345678901, "x": 0.0, "ok": True},
-        {"id": "é, {}", "n": 0, "x": 12.0, "ok": True},
+        {"id": "a", "n": 1, "x": 0.5, "ok": True, "tags": None},
+        {"id": "", "n": -12345678901, "x": 0.0, "ok": True, "tags": None},
+        {"id": "é, {}", "n": 0, "x": 12.0, "ok": True, "tags": None},
     ]
+
+
+def test_each_number_of_a_list_is_read_from_its_place() -> None:
+    declared = {"ids": WHOLES, "n": pa.int64()}
+    first = b'{"ids": [1, 22], "n": 5}'
+    shape = Shape.of(first, Declared.of(declared, declared), strict=True)
+    assert shape is not None
+    lists = [b"1, 22", b"", b"-3", b"1,2, 3,0", b"4, 1e2", b"7,", b"[8]", b"01", b"null", b"5"]
+    lists += [b"9" * 18, b"9" * 19, b" 6", b"6 ", b"6  ,7", b'"6"', b"1.5"]
+    lines = [b'{"ids": [%s], "n": %d}' % each for each in zip(lists, range(99), strict=False)]
+    found, table = shape.read(LineBlock.of(lines))
+    assert dict(zip(found.tolist(), table["ids"].to_pylist(), strict=True)) == {
+        0: [1, 22],
+        1: [],
+        2: [-3],
+        3: [1, 2, 3, 0],
+        9: [5],
+        10: [10**18 - 1],
+        12: [6],
+    }
+    assert table["n"].to_pylist() == found.tolist()
 
 
 @pytest.mark.parametrize(
@@ -74,6 +97,10 @@ def test_each_value_of_a_shape_is_read_from_its_place() -> None:
         b'{"n": true}',
         b'{"id": "a\\u0020"}',
         b'{"id": "a", "other": [1]}',
+        b'{"id": [1]}',
+        b'{"tags": 1}',
+        b'{"tags": [[1]]}',
+        b'{"tags": ["a"]}',
         b'{"id": "a", "other": {}}',
         b'{"id": "a"',
         b'{"id": "a"},',
@@ -137,6 +164,7 @@ def changed_lines(draw: st.DrawFn) -> list[bytes]:
             "n": st.integers(-(2**65), 2**65),
             "x": st.floats(allow_nan=False) | st.integers(-(2**60), 2**60),
             "other": st.integers() | st.floats(),
+            "tags": st.lists(st.integers(-(2**65), 2**65), max_size=3),
         }
     )
     separators = draw(st.sampled_from([(", ", ": "), (",", ":"), (" ,  ", " : ")]))
@@ -147,7 +175,7 @@ def changed_lines(draw: st.DrawFn) -> list[bytes]:
             at = draw(st.integers(0, len(line) - 1))
             line[at : at + draw(st.integers(0, 2))] = draw(
                 st.sampled_from(
-                    [b'"', b"0", b"-", b".", b",", b"}", b"{", b" ", b"\\", b"\n", b"e"]
+                    [b'"', b"0", b"-", b".", b",", b"}", b"{", b" ", b"\\", b"\n", b"e", b"[", b"]"]
                 )
             )
         lines.append(line.decode(errors="ignore").encode())
@@ -159,7 +187,7 @@ def changed_lines(draw: st.DrawFn) -> list[bytes]:
 def test_any_line_of_the_shape_of_another_is_read_as_the_parser_reads_it(
     lines: list[bytes],
 ) -> None:
-    declared = {key: kind for key, kind in DECLARED.items() if key != "ok"}
+    declared = {key: kind for key, kind in DECLARED.items() if key != "ok"} | {"tags": WHOLES}
     decoder = JsonDecoder(make_stream("json"))
     for first in lines:
         shape = Shape.of(first, Declared.of(declared, declared), strict=False)
@@ -272,7 +300,7 @@ def test_what_is_decoded_is_the_same_without_shapes(seed: int, unknown: str) -> 
     without.alike = lambda lines: iter(())  # pyright: ignore[reportUnknownLambdaType]
     alike = sum(len(found) for found, _ in with_shapes.alike(lines))
     assert bool(alike) != any(
-        name in chosen for name in ("cost", "seen", "ids", "weights")
+        name in chosen for name in ("cost", "seen", "weights")
     )  # are of no shape
     one, other = (check(each.decode(lines), stream) for each in (with_shapes, without))
     assert one.violations == other.violations
