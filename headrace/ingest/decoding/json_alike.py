@@ -36,11 +36,11 @@ def read_alike(
         fit[list(unreadable(block))] = False
         left = np.flatnonzero(fit)
         for shape in tuple(shapes):
-            found, table = shape.read(block.only(left))
+            found, table = _read(shape, block, left)
             if len(found) < len(left) * _SHARE_MIN:
                 shapes.remove(shape)
-            yield first + left[found], table
-            left = np.delete(left, found)
+            yield first + found, table
+            left = _without(left, found)
         for number in range(len(shapes), _SHAPES_MAX):
             if len(left) < _LINES_MIN:
                 break
@@ -49,11 +49,25 @@ def read_alike(
             if shape is None or not _is_of_many(shape, block.only(left[:: len(left) // _TRIED])):
                 continue
             shapes.append(shape)
-            found, table = shape.read(block.only(left))
-            yield first + left[found], table
-            left = np.delete(left, found)
+            found, table = _read(shape, block, left)
+            yield first + found, table
+            left = _without(left, found)
         if not shapes:
             return
+
+
+def _read(shape: Shape, block: LineBlock, left: np.ndarray) -> tuple[np.ndarray, pa.Table]:
+    """Read some lines of a block; most of them where they are, for a copy would cost more."""
+    if len(left) > len(block) // 2:
+        return shape.read(block, left)
+    found, table = shape.read(block.only(left))
+    return left[found], table
+
+
+def _without(left: np.ndarray, found: np.ndarray) -> np.ndarray:
+    is_left = np.ones(int(left.max(initial=0)) + 1, dtype=bool)
+    is_left[found] = False
+    return left[is_left[left]]
 
 
 def _is_of_many(shape: Shape, tried: LineBlock) -> bool:

@@ -1,4 +1,4 @@
-"""Which parts of lines are plain numbers of JSON, and the whole ones of them, for many at once."""
+"""Which parts of lines are plain numbers of JSON, and what whole ones are, for many at once."""
 
 import numpy as np
 
@@ -8,8 +8,8 @@ _WHOLE_BYTES_MAX = 18  # digits of a number that surely has 64 bits
 _BYTES_MAX = 32
 _MINUS, _POINT, _ZERO = b"-.0"
 _DIGITS = 10
-# by word, whose first byte is its least: the least digit of a pair is the second
-_JOINED = tuple(
+# neighbours in a word become numbers of two digits, of four, of eight; its first byte is its least
+_STEPS = tuple(
     tuple(map(np.uint64, each))
     for each in (
         (0x0F0F0F0F0F0F0F0F, 10 * 2**8 + 1, 8),
@@ -21,24 +21,27 @@ _JOINED = tuple(
 _ENDS = np.array([(2**64 - 1) << 8 * (WORD_BYTES - n) & 2**64 - 1 for n in range(9)], np.uint64)
 
 
-def find_odd(
+def read_numbers(
     lines: LineBlock, first: np.ndarray, last: np.ndarray, *, is_whole: bool
-) -> np.ndarray:
+) -> tuple[np.ndarray, np.ndarray]:
     """Return which parts, given by their bounds, are not digits with a sign and at most one point.
 
     Numbers with an exponent and very long ones are odd too, though they may be sound, and so is a part
-    that ends before it begins.
+    that ends before it begins. If all are to be whole, their values come second; those of odd parts mean
+    nothing.
     """
     codes, end = lines.codes, len(lines.codes) - 1
     first, last = np.minimum(first, end), np.maximum(last, 1)
-    begin = first + (codes[first] == _MINUS)
+    is_negative = codes[first] == _MINUS
+    begin = first + is_negative
     length = last - begin
     odd = (length < 1) | (length > (_WHOLE_BYTES_MAX if is_whole else _BYTES_MAX))
-    odd |= last < WORD_BYTES
+    odd |= last < (length + WORD_BYTES - 1) // WORD_BYTES * WORD_BYTES  # no whole word before it
     lead, second = codes[np.minimum(begin, end)], codes[np.minimum(begin + 1, end)]
     odd |= (lead == _ZERO) & (length > 1) & (second != _POINT)
     odd |= ~_are_digits(lead)
     points = np.zeros(len(first), dtype=np.uint8)
+    values = np.zeros(len(first), dtype=np.int64)
     longest = int(length[~odd].max(initial=0))
     for behind in range(0, longest, WORD_BYTES):
         counted = _ENDS[np.minimum(np.maximum(length - behind, 0), WORD_BYTES)]
@@ -49,24 +52,19 @@ def find_odd(
             are_points = (each == _POINT).view(np.uint64) & counted
             odd |= others != are_points
             points += np.bitwise_count(are_points)
+        if is_whole:
+            values += _joined(found & counted) * 10**behind
     if points.any():
         final = codes[last - 1]
         odd |= (points > (0 if is_whole else 1)) | (final == _POINT)
-    return odd
+    return odd, np.where(is_negative, -values, values) if is_negative.any() else values
 
 
-def whole_numbers(lines: LineBlock, first: np.ndarray, last: np.ndarray) -> np.ndarray:
-    """Read parts that `find_odd` finds to be whole; what others become means nothing."""
-    is_negative = lines.codes[first] == _MINUS
-    length = last - first - is_negative
-    found = np.zeros(len(first), dtype=np.int64)
-    for behind in range(0, min(int(length.max(initial=0)), _WHOLE_BYTES_MAX), WORD_BYTES):
-        counted = _ENDS[np.minimum(np.maximum(length - behind, 0), WORD_BYTES)]
-        digits = lines.words[np.maximum(last - behind - WORD_BYTES, 0)] & counted
-        for mask, ten, width in _JOINED:  # neighbours to numbers of two digits, of four, of eight
-            digits = ((digits & mask) * ten) >> width
-        found += digits.astype(np.int64) * 10**behind
-    return np.where(is_negative, -found, found)
+def _joined(digits: np.ndarray) -> np.ndarray:
+    """Read words of eight digits; a byte of zero is a zero."""
+    for mask, ten, width in _STEPS:
+        digits = ((digits & mask) * ten) >> width
+    return digits.view(np.int64)
 
 
 def _are_digits(codes: np.ndarray) -> np.ndarray:

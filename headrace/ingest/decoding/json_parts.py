@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headrace.ingest.arrow_arrays import array_of, bits, spans
-from headrace.ingest.decoding.json_numbers import find_odd, whole_numbers
+from headrace.ingest.decoding.json_numbers import read_numbers
 from headrace.ingest.sources.line_block import LineBlock
 
 WHOLES = pa.list_(pa.int64())  # the only lists that are read by their places
@@ -24,6 +24,7 @@ class Parts:
         last: Where it ends.
         counts: How many of them each line has, if not one.
         valid: Which are values and not null, if not all are.
+        values: What they are, once whole numbers were read.
 
     """
 
@@ -31,6 +32,7 @@ class Parts:
     last: np.ndarray
     counts: np.ndarray | None = None
     valid: np.ndarray | None = None
+    values: np.ndarray | None = None
 
     @classmethod
     def of_lists(cls, lines: LineBlock, first: np.ndarray, last: np.ndarray) -> Self:
@@ -58,18 +60,20 @@ class Parts:
             self.last[inner],
             None if self.counts is None else self.counts[kept],
             None if self.valid is None else self.valid[inner],
+            None if self.values is None else self.values[inner],
         )
 
     def numbers(self, lines: LineBlock, kind: pa.DataType) -> tuple["Parts", np.ndarray]:
-        """Tell nulls from numbers, and return which lines have a value that is plainly neither."""
+        """Read numbers, and return which lines have a value that is plainly neither one nor null."""
         is_whole = kind in (pa.int64(), WHOLES)
-        odd = find_odd(lines, self.first, self.last, is_whole=is_whole)
+        odd, values = read_numbers(lines, self.first, self.last, is_whole=is_whole)
+        read = replace(self, values=values) if is_whole else self
         if not odd.any():
-            return self, np.zeros(len(odd if self.counts is None else self.counts), dtype=bool)
+            return read, np.zeros(len(odd if self.counts is None else self.counts), dtype=bool)
         if self.counts is not None:
             rows = np.zeros(len(self.counts), dtype=bool)
             rows[np.repeat(np.arange(len(rows)), self.counts)[odd]] = True
-            return self, rows
+            return read, rows
         at = np.flatnonzero(odd)
         at = at[self.last[at] - self.first[at] == len(_NULL)]
         for place, code in enumerate(_NULL):
@@ -77,13 +81,12 @@ class Parts:
         odd[at] = False
         valid = np.ones(len(odd), dtype=bool)
         valid[at] = False
-        return replace(self, valid=valid), odd
+        return replace(read, valid=valid), odd
 
-    def column(self, lines: LineBlock, data: pa.Buffer, kind: pa.DataType) -> pa.Array:
-        """Read the values, as texts or numbers of a kind, or as lists of them."""
-        if kind in (pa.int64(), WHOLES):
-            numbers = whole_numbers(lines, self.first, self.last)
-            column = array_of(numbers, pa.int64(), self.valid)
+    def column(self, data: pa.Buffer, kind: pa.DataType) -> pa.Array:
+        """Return the values, as texts or numbers of a kind, or as lists of them."""
+        if self.values is not None:
+            column = array_of(self.values, pa.int64(), self.valid)
             if self.counts is None:
                 return column
             ends = np.cumsum(self.counts, dtype=np.int32)

@@ -143,13 +143,20 @@ class Shape:
             quotes=line.count(b'"'),
         )
 
-    def read(self, lines: LineBlock) -> tuple[np.ndarray, pa.Table]:
+    def read(
+        self, lines: LineBlock, among: np.ndarray | None = None
+    ) -> tuple[np.ndarray, pa.Table]:
         """Return which lines have this shape, and their declared keys.
 
-        Lines are UTF-8, of less than 2 GiB in all.
+        Args:
+            lines: Lines of less than 2 GiB in all.
+            among: Which of them are UTF-8, ascending; all by default.
+
         """
         quotes = np.flatnonzero(lines.codes == _QUOTE)
-        at, first_quotes = self._alike(lines, quotes, np.flatnonzero(~_uneasy(lines)))
+        easy = ~_uneasy(lines)
+        at = np.flatnonzero(easy) if among is None else among[easy[among]]
+        at, first_quotes = self._alike(lines, quotes, at)
         kept, found = self._places(lines, at, quotes, first_quotes)
         odd = np.zeros(len(kept), dtype=bool)
         for number, value in enumerate(self.values):
@@ -164,7 +171,7 @@ class Shape:
         for value, parts in zip(self.values, found, strict=True):
             if value.key is None:
                 continue
-            column = read[value.key] = parts.column(lines, data, value.kind)
+            column = read[value.key] = parts.column(data, value.kind)
             if pa.types.is_floating(value.kind):
                 rounded |= np.abs(column.to_numpy(zero_copy_only=False)) >= value.exact_below
         count = len(kept)

@@ -223,10 +223,13 @@ def unreadable(lines: LineBlock) -> dict[int, Violation]:
         return refused
     foreign = lines.codes >= _ASCII_END
     # where there are few other letters, it is cheaper to decode only the lines that have them
-    if np.count_nonzero(foreign) > len(lines) and _is_utf8(lines.data):
+    if np.count_nonzero(foreign) <= len(lines):
+        suspects = lines.holding(np.flatnonzero(foreign))
+    elif _is_utf8(lines.data):
         return refused
-    # one flag for each line, and no array of places: most letters of a text may be others
-    for at in np.flatnonzero(np.logical_or.reduceat(foreign, lines.starts)).tolist():
+    else:  # one flag for each line, and no array of places: most letters of a text may be others
+        suspects = np.flatnonzero(np.logical_or.reduceat(foreign, lines.starts))
+    for at in suspects.tolist():
         try:
             lines[at].decode()
         except UnicodeDecodeError as error:

@@ -87,6 +87,37 @@ def test_each_number_of_a_list_is_read_from_its_place() -> None:
     assert table["n"].to_pylist() == found.tolist()
 
 
+@pytest.mark.parametrize("key", ["", "n", "key"])
+@pytest.mark.parametrize("digits", range(1, 21))
+def test_a_number_is_exact_wherever_it_lies_or_left_to_the_parser(key: str, digits: int) -> None:
+    declared = {key: pa.int64()}
+    for number in (int("12345678901234567890"[:digits]), -(10**digits - 1)):
+        line = f'{{"{key}":{number}}}'.encode()
+        shape = Shape.of(line, Declared.of(declared, declared), strict=True)
+        assert shape is not None
+        found, table = shape.read(LineBlock.of([line] * 4))
+        assert table[key].to_pylist() == [number] * len(found)
+        assert (3 in found) == (digits <= 18)
+
+
+def test_a_number_may_be_null_in_any_line() -> None:
+    declared = {"n": pa.int64(), "x": pa.float64(), "ids": WHOLES}
+    lines = [
+        b'{"n": %s, "x": %s, "ids": [1]}' % each
+        for each in [
+            *[(b"1", b"0.5"), (b"null", b"null"), (b"-2", b"null"), (b"null", b"3")],
+            *[(b"nul", b"1"), (b"1", b"nulls"), (b"nuLl", b"1"), (b"1", b"-null"), (b"", b"1")],
+        ]
+    ]
+    for first in lines[:4]:
+        shape = Shape.of(first, Declared.of(declared, declared), strict=True)
+        assert shape is not None
+        found, table = shape.read(LineBlock.of([b" " * 40, *lines]))
+        assert found.tolist() == [1, 2, 3, 4]
+        assert table["n"].to_pylist() == [1, None, -2, None]
+        assert table["x"].to_pylist() == [0.5, None, None, 3.0]
+
+
 @pytest.mark.parametrize(
     "line",
     [
