@@ -42,7 +42,7 @@ TOPICS = {
 }
 
 
-def bare(*, folder: str, servers: str, events: int) -> Rounds:
+def bare(*, folder: str, servers: str, events: int, topic: str = "json") -> Rounds:
     """Poll, parse and write; a record that cannot be parsed would end it."""
     import pyarrow as pa
     import pyarrow.json as pa_json
@@ -67,7 +67,7 @@ def bare(*, folder: str, servers: str, events: int) -> Rounds:
                 "max.partition.fetch.bytes": 4 * 1024 * 1024,
             }
         )
-        consumer.assign([TopicPartition("json", each, 0) for each in range(PARTITIONS)])
+        consumer.assign([TopicPartition(topic, each, 0) for each in range(PARTITIONS)])
         rows = 0
         file = Path(folder) / f"{number}.parquet"
         with many_objects(), pq.ParquetWriter(file, whole, compression="zstd") as out:

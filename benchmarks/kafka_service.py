@@ -6,23 +6,20 @@ broker is stopped for a minute, in which events at half the rate pile up in the 
 audit compares every offset of the topic with rows and dead letters.
 """
 
-import json
-import os
-import re
 import signal
-import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from benchmarks.harness import ROOT, Result, declare_lake, show, status_mib
-from benchmarks.kafka_topics import FIELDS, PARTITIONS, broker, create, json_event
+from benchmarks.harness import ROOT, Result, show, status_mib
+from benchmarks.kafka_followed import audited, commits_s, declare, percentile, start
+from benchmarks.kafka_topics import PARTITIONS, broker, create, json_event
 
 if TYPE_CHECKING:
     from headrace.api import Lake
@@ -39,7 +36,6 @@ _TOPIC = "service"
 _KILLS = 3
 _TICK_S = 0.05
 _WAIT_S_MAX = 120.0
-_COMMIT = re.compile(r"of \d+ partitions in ([0-9.]+) s$")
 
 
 @dataclass(kw_only=True)
@@ -68,10 +64,10 @@ def run(*, quick: bool = False) -> list[Result]:
     with TemporaryDirectory(prefix="headrace-service-") as made, broker() as cluster:
         servers = kafka.servers(cluster)
         create(servers, _TOPIC)
-        file = _declare(Path(made), servers)
+        file = declare(Path(made), servers, _TOPIC, cadence_s=CADENCE_S)
         settings = Settings.load(env={}, path=file)
         log = Path(made) / "service.log"
-        service = _start(file, log)
+        service = start(file, _TOPIC, log)
         try:
             _steady(found, settings, service, servers, seconds=steady_s)
             service = _kills(found, settings, service, servers, file=file, log=log)
@@ -79,8 +75,8 @@ def run(*, quick: bool = False) -> list[Result]:
         finally:
             service.send_signal(signal.SIGTERM)
             service.wait(30)
-        found.commits_s = [float(each[1]) for each in map(_COMMIT.search, _lines(log)) if each]
-        _audit(found, settings)
+        found.commits_s = commits_s(log)
+        found.consumed, found.exact = audited(settings, _TOPIC)
     if not found.exact or found.consumed != found.sent:
         msg = f"{found.sent:,} events were sent, {found.consumed:,} consumed; exact: {found.exact}"
         raise RuntimeError(msg)
@@ -89,7 +85,7 @@ def run(*, quick: bool = False) -> list[Result]:
 
 def results_of(found: Found) -> list[Result]:
     """Compare with the limits, and show them."""
-    fresh, commit = _percentile(found.fresh_s, 95), _percentile(found.commits_s, 99)
+    fresh, commit = percentile(found.fresh_s, 95), percentile(found.commits_s, 99)
     about, half = (
         f"at {rate:,.0f} events/s beside broker and producer" for rate in (found.rate, RATE / 2)
     )
@@ -161,7 +157,7 @@ def _kills(
             service.send_signal(signal.SIGKILL)
             service.wait()
             killed_s, before = time.monotonic(), _head(settings)
-            service = _start(file, log)
+            service = start(file, _TOPIC, log)
             while _head(settings) == before:
                 time.sleep(0.02)
             found.recovered_s.append(time.monotonic() - killed_s)
@@ -195,17 +191,6 @@ def _outage(
     _wait_for(settings, found.sent)
 
 
-def _audit(found: Found, settings: "Settings") -> None:
-    from headrace.api import Lake
-    from headrace.definitions.load import load_streams
-    from headrace.ingest.audit import plan_audit, run_audit
-
-    with Lake.open(settings) as lake:
-        audited = run_audit(lake, plan_audit(lake, load_streams(settings)[_TOPIC]))
-    found.exact = audited.error() is None
-    found.consumed = sum(each.rows + each.dead_letters for each in audited.partitions)
-
-
 def _ages(settings: "Settings") -> list[float]:
     """Return how old rows were when they were committed, in seconds: every hundredth one."""
     import pyarrow.parquet as pq
@@ -226,10 +211,6 @@ def _ages(settings: "Settings") -> list[float]:
                 at_ms = times[entry.snapshot_id or 0]
                 ages += [at_ms / 1e3 - each.timestamp() for each in column.to_pylist()]
     return ages
-
-
-def _percentile(values: Sequence[float], percent: int) -> float:
-    return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
 
 
 def _table(lake: "Lake") -> "LakeTable":
@@ -260,34 +241,6 @@ def _wait_for(settings: "Settings", rows: int) -> None:
             msg = f"{found:,} of {rows:,} events were taken"
             raise RuntimeError(msg)
         time.sleep(0.2)
-
-
-def _declare(folder: Path, servers: str) -> Path:
-    file = declare_lake(str(folder), profile=f'kafka_servers = "{servers}"\n')
-    stream = {
-        "stream": _TOPIC,
-        "table": f"raw.{_TOPIC}",
-        "source": {"kafka": {"topic": _TOPIC}},
-        "format": "json",
-        "event_time": "at",
-        "allowed_lateness": "24h",
-        "commit": {"every": f"{CADENCE_S}s"},
-        "fields": FIELDS,
-    }
-    (file.parent / "streams").mkdir()
-    (file.parent / "streams" / f"{_TOPIC}.yaml").write_text(json.dumps(stream))  # is YAML too
-    return file
-
-
-def _start(file: Path, log: Path) -> "subprocess.Popen[bytes]":
-    command = (str(Path(sys.executable).with_name("headrace")), "ingest", "run", _TOPIC, "--follow")
-    with log.open("ab") as out:
-        environment = {**os.environ, "HEADRACE_LAKE": str(file)}
-        return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=out)
-
-
-def _lines(log: Path) -> list[str]:
-    return log.read_text().splitlines()
 
 
 @contextmanager
