@@ -134,6 +134,8 @@ class _Following:
         )
         with closing(reader):
             tables.positions = tables.positions.noting(reader.status().unchanged)
+            if not tables.is_log:
+                tables.half_read = tables.watermark.begun(reader.status().waiting)
             self._since.record_s = time.monotonic()
             while not self._stop.is_set() and (self._source.is_log or not reader.drained):
                 self._one_commit(tables, reader)
@@ -201,7 +203,7 @@ class _Following:
             return False
         moved = tables.watermark.advanced(
             {},
-            active=reader.active,
+            active={*reader.active, *tables.half_read},
             now_ms=clock.now_ms(),
             allowed_lateness=tables.stream.allowed_lateness,
             idle_after=tables.stream.idle_after,

@@ -1,7 +1,7 @@
 """The rows and dead letters of the next commit: on disk, but not yet visible."""
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Self
@@ -18,14 +18,13 @@ from headrace.definitions.properties import (
 )
 from headrace.errors import UnknownFieldsError
 from headrace.ingest import dead_letters, evolution
-from headrace.ingest.absent import Offsets
 from headrace.ingest.contract import Checked, check
 from headrace.ingest.coordinates import with_coordinates, without_known_dead
 from headrace.ingest.decoding.decode import decode
 from headrace.ingest.decoding.decoded import Decoded
 from headrace.ingest.field_use import FieldUse, named, refused
 from headrace.ingest.owner import OwnerGuard
-from headrace.ingest.parts import Part, lateness_note
+from headrace.ingest.parts import Part, holes_of, lateness_note
 from headrace.ingest.sources.base import Position, Records, SourcePartition
 from headrace.ingest.sources.holes import HoleKind
 from headrace.ingest.status import Taken
@@ -159,9 +158,11 @@ class OpenBatch:
         part = self._parts.get(partition)
         if part is None:
             if not self._tables.is_log:  # the files before it have ended, and count no longer
+                begun = self._tables.half_read
                 if self._parts:
-                    self._watermark = self._advanced(list(self._parts)[-1:])
-                self._watermark = self._watermark.kept({partition})
+                    self._watermark = self._advanced(list(self._parts)[-1:], active=begun)
+                self._watermark = self._watermark.kept({partition, *begun})
+                self._tables.half_read = begun - {partition}
             start = self._tables.position(partition)
             known_dead = self._tables.known_dead(partition, since=start.offset)
             part = self._parts[partition] = Part(end=start, known_dead=known_dead)
@@ -218,12 +219,12 @@ class OpenBatch:
         return commit
 
     def _commit_rows(self, active: Collection[SourcePartition]) -> Commit:
-        tables = self._tables
+        tables, active = self._tables, {*active, *self._tables.half_read}
         parts, now_ms = self._parts.items(), clock.now_ms()
         reached = self._advanced(list(self._parts)[0 if tables.is_log else -1 :], active=active)
         field_use = tables.field_use + self._use
         ends = {partition: part.end for partition, part in parts}
-        absent = tables.absent.plus(self._holes())
+        absent = tables.absent.plus(holes_of(self._parts))
         window = tables.refused.moved(
             records=self.records, refused=self.records - self.rows, at_ms=now_ms
         )
@@ -263,11 +264,6 @@ class OpenBatch:
             allowed_lateness=stream.allowed_lateness,
             idle_after=stream.idle_after,
         )
-
-    def _holes(self) -> Iterator[tuple[SourcePartition, str, Offsets]]:
-        for partition, part in self._parts.items():
-            for hole in part.holes:
-                yield partition, hole.kind.value, Offsets.between(hole.first, hole.end)
 
     def _gaps(self, now_ms: int) -> dict[str, str]:
         """Return the ranges of offsets whose loss was accepted, as an entry of table properties."""

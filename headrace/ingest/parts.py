@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -14,9 +14,10 @@ from headrace.definitions.properties import DIRTY_DAYS, LATE_ROWS
 from headrace.definitions.stream import EVENT_TIME, Stream
 from headrace.definitions.types import TIMESTAMP
 from headrace.errors import SourceOrderError, UnexplainedGapError
+from headrace.ingest.absent import Offsets
 from headrace.ingest.contract import Checked, latest
 from headrace.ingest.decoding.decoded import Violation
-from headrace.ingest.sources.base import Hole, Position, Records
+from headrace.ingest.sources.base import Hole, Position, Records, SourcePartition
 from headrace.ingest.sources.line_block import LineBlock
 
 _DIRTY_DAYS_MAX = 400  # in one summary; a flood of late rows may touch any number
@@ -86,6 +87,15 @@ class Part:
         newest_us = latest(rows, EVENT_TIME)
         if newest_us is not None:
             self.newest_us = newest_us if self.newest_us is None else max(newest_us, self.newest_us)
+
+
+def holes_of(
+    parts: Mapping[SourcePartition, Part],
+) -> Iterator[tuple[SourcePartition, str, Offsets]]:
+    """Return the offsets without a record, with the kind of each hole."""
+    for partition, part in parts.items():
+        for hole in part.holes:
+            yield partition, hole.kind.value, Offsets.between(hole.first, hole.end)
 
 
 def lateness_note(parts: Collection[Part]) -> dict[str, str]:

@@ -138,6 +138,8 @@ class _Drain:
             self.found = reader.status()
             tables.positions = tables.positions.noting(self.found.unchanged)
             tables.look_up(self.found.waiting)
+            if not tables.is_log:
+                tables.half_read = tables.watermark.begun(self.found.waiting)
             with many_objects():
                 while not reader.drained:
                     alone -= self._one_commit(reader, 1 if alone > 0 else positions.OPEN_MAX)

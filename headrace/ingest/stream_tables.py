@@ -143,7 +143,8 @@ class StreamTables:
     `field_use` is that of all records in the table, `new_use` that of this run's; `late_rows` counts
     those of all runs; `gaps` are ranges whose loss was accepted, with the time of it; `evolved` counts fields that records
     added to the contract; `schemas` are hashes of the
-    schemas that values named under this version of the contract; `ends` are the positions of all partitions that this run committed.
+    schemas that values named under this version of the contract; `ends` are the positions of all partitions that this run committed;
+    `half_read` are files that a run left in the middle, and that are still to be read.
     """
 
     stream: Stream
@@ -163,6 +164,7 @@ class StreamTables:
     whole: NewestSnapshot
     begun: int
     new_use: FieldUse = field(default_factory=FieldUse.none)
+    half_read: frozenset[SourcePartition] = frozenset()
     ends: dict[SourcePartition, Position] = field(default_factory=dict[SourcePartition, Position])
     _before: dict[SourcePartition, tuple[Position, int]] = field(
         default_factory=dict[SourcePartition, tuple[Position, int]]

@@ -100,6 +100,10 @@ class Watermark:
             reached = max(at.newest_us for at in times.values()) - late_us
         return reached if self.reached_us is None else max(reached, self.reached_us)
 
+    def begun(self, waiting: Collection[SourcePartition]) -> frozenset[SourcePartition]:
+        """Return which of the files that are to be read were left in the middle: they have times."""
+        return frozenset(self.times.keys() & {*waiting})
+
     def kept(self, partitions: Collection[SourcePartition]) -> "Watermark":
         """Forget the times of all other partitions, such as files that were read."""
         times = {each: at for each, at in self.times.items() if each in partitions}

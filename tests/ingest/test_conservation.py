@@ -16,7 +16,7 @@ from headrace.ingest.decoding.json_lines import JsonDecoder
 from headrace.ingest.decoding.lines import LineDecoder
 from headrace.ingest.run import ingest
 from headrace.ingest.sources.base import Records
-from headrace.ingest.sources.files import FileSource
+from headrace.ingest.sources.files import READ_BYTES, FileSource
 from tests.amounts import examples
 from tests.ingest.factories import (
     BAD,
@@ -137,6 +137,22 @@ def test_whole_batches_and_single_records_are_judged_alike(
     assert at_once.index.tolist() == one_by_one.index.tolist()
     assert at_once.rows.to_pylist() == one_by_one.rows.to_pylist()
     assert sorted([*at_once.index.tolist(), *at_once.violations]) == list(range(len(lines)))
+
+
+def test_a_line_longer_than_a_block_is_a_dead_letter_and_its_neighbours_are_rows(
+    lake: Lake,
+) -> None:
+    stream = make_stream("json")
+    folder = lake.settings.data_dir / "things"
+    folder.mkdir(parents=True)
+    long = json_line(id="x" * (READ_BYTES + 100))
+    lines = [json_line(id="before"), long, json_line(id="behind"), b""]
+    (folder / "a.jsonl").write_bytes(b"\n".join(lines))
+    done = ingest(lake, stream)
+    assert (done.rows, done.dead_letters) == (2, 1)
+    assert rows_of(lake, stream)["id"].to_pylist() == ["before", "behind"]
+    (letter,) = dead_of(lake, stream).to_pylist()
+    assert (letter["error_code"], letter["_source_offset"]) == ("too_long", 1)
 
 
 def _read(stream: Stream, data_dir: Path) -> list[Records]:

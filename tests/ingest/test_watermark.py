@@ -1,6 +1,7 @@
 """The watermark never goes back, and waits for the slowest active partition."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Generator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.api import Lake
+from headrace.errors import SourceFileError
 from headrace.ingest.run import ingest
-from headrace.ingest.sources.base import SourcePartition
+from headrace.ingest.sources.base import Records, SourcePartition
+from headrace.ingest.sources.file_splits import Split
 from headrace.ingest.sources.files import FileSource
 from headrace.ingest.watermark import Watermark, as_time, read
 from tests.ingest.factories import json_line, make_stream
@@ -124,6 +127,13 @@ def test_it_reads_back_from_properties() -> None:
     assert as_time(2**62) is None
 
 
+def put(lake: Lake, name: str, hours: tuple[int, ...]) -> None:
+    folder = lake.settings.data_dir / "things"
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [json_line(at=f"2026-03-01T{at:02}:00:00Z") for at in hours]
+    (folder / name).write_bytes(b"\n".join([*lines, b""]))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("at_once", [True, False])
 def test_a_file_whose_last_row_ended_a_commit_holds_it_no_longer(
@@ -131,12 +141,9 @@ def test_a_file_whose_last_row_ended_a_commit_holds_it_no_longer(
 ) -> None:
     stream = make_stream("json", allowed_lateness="0s", idle_after="1h")
     source = FileSource(stream, data_dir=lake.settings.data_dir, read_bytes=50)
-    folder = lake.settings.data_dir / "things"
-    folder.mkdir(parents=True)
     commits = 0
     for name, hours in {"a": (1, 2, 3), "b": (5, 6, 7), "c": (4, 6, 8)}.items():
-        lines = [json_line(at=f"2026-03-01T{at:02}:00:00Z") for at in hours]
-        (folder / f"{name}.jsonl").write_bytes(b"\n".join([*lines, b""]))
+        put(lake, f"{name}.jsonl", hours)
         if not at_once:
             commits += ingest(lake, stream, source=source, rows_per_commit=3).commits
     done = ingest(lake, stream, source=source, rows_per_commit=3)
@@ -144,3 +151,37 @@ def test_a_file_whose_last_row_ended_a_commit_holds_it_no_longer(
     head = lake.table(stream.table).head()
     assert done.watermark == datetime(2026, 3, 1, 8, tzinfo=UTC)
     assert head.properties["headrace.late_rows_total"] == "2"  # of c, behind the end of b
+
+
+class _Stops(FileSource):
+    """A source that fails behind the second block of a file."""
+
+    def read(self, split: Split, *, rows_per_commit: int) -> Generator[Records]:
+        found = super().read(split, rows_per_commit=rows_per_commit)
+        yield next(found)
+        yield next(found)
+        raise SourceFileError(split.source, "it cannot be read")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rows", [2, 100])
+@pytest.mark.parametrize("idle_after", ["0s", "1h"])
+def test_a_file_that_is_half_read_holds_it_though_another_comes_before(
+    lake: Lake, rows: int, idle_after: str
+) -> None:
+    stream = make_stream("json", allowed_lateness="0s", idle_after=idle_after)
+    put(lake, "b.jsonl", (1, 2, 3, 4))
+    folder = lake.settings.data_dir
+    with suppress(SourceFileError):
+        ingest(
+            lake,
+            stream,
+            source=_Stops(stream, data_dir=folder, read_bytes=50),
+            rows_per_commit=2,
+        )
+    assert lake.table(stream.table).head().row_count == 2
+    put(lake, "a.jsonl", (8, 9))
+    source = FileSource(stream, data_dir=folder, read_bytes=50)
+    done = ingest(lake, stream, source=source, rows_per_commit=rows)
+    assert (done.rows, done.late_rows) == (4, 0)
+    assert done.watermark == datetime(2026, 3, 1, 4, tzinfo=UTC)

@@ -3,8 +3,8 @@
 The shape of a line is the text around its values: keys, quotes and signs. A line has it if that text
 is at its places, byte by byte; its values are then what lies between. Every byte of such a line is
 looked at: a text has no escape and no control character, a number the form of JSON. What is not plainly
-of a shape is not judged here, but left to the parser. A list of whole numbers is a
-value as well, and a number may be null.
+of a shape is not judged here, but left to the parser. A list of whole numbers is a value as well, and
+a number may be null.
 """
 
 import re

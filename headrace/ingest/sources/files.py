@@ -36,7 +36,7 @@ from headrace.ingest.sources.parquet_files import read_parquet
 from headrace.ingest.sources.text_files import read_text
 from headrace.ingest.sources.whole_files import read_whole
 
-READ_BYTES = 8 * 1024 * 1024  # what is done once for each block weighs a seventh more at a quarter
+READ_BYTES = 8 * 1024 * 1024  # what is done once for each weighs more with less
 _NOTHING = Position()
 
 
