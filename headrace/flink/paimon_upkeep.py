@@ -176,7 +176,7 @@ def _who_holds(
     if target is not None and token is not None and token.snapshot_id <= plan.first_kept:
         return reason, Remedy.run("paimon", "import", table.table, "--to", target)
     return reason, Remedy(
-        advice=f"if nobody reads by that consumer, drop it by Flink's SQL: `CALL sys.reset_consumer("
+        advice=f"if no program uses that consumer, drop it by Flink's SQL: `CALL sys.reset_consumer("
         f"'{table.table}', '{plan.held_by}')`"
     )
 
