@@ -12,6 +12,8 @@ import orjson
 
 from headrace.serving.store import EntityKey, Value, epoch_us, from_epoch_us
 
+_BETWEEN = 4_503_599_627_370_449  # no damage makes it by chance
+_BETWEEN_TEXTS = f",{_BETWEEN},"
 _NESTED: frozenset[type] = frozenset({list, dict})
 _AS_THEY_ARE: frozenset[type] = frozenset({int, str, bool, type(None)})
 _KEY_PARTS: frozenset[type] = frozenset({int, str, bool})
@@ -56,11 +58,17 @@ def parse_rows(texts: Sequence[str]) -> ParsedRows:
         ValueError: If one of them is damaged.
 
     """
-    joined = f"[{','.join(texts)}]"
-    rows: list[list[Any]] = orjson.loads(joined)
-    # a text of two rows would give the values of one entity to the next
-    if len(rows) != len(texts) or not set(map(type, rows)) <= {list}:
-        msg = f"{len(texts)} texts hold {len(rows)} rows, or what is no row"
+    # a number stands between two texts: where one text has a row too many, or two texts make one, it
+    # is no longer every second value, also if the number of rows is right again
+    joined = f"[{_BETWEEN_TEXTS.join(texts)}]"
+    found: list[Any] = orjson.loads(joined)
+    rows: list[list[Any]] = found[::2]
+    if (
+        len(found) != max(0, 2 * len(texts) - 1)
+        or found[1::2].count(_BETWEEN) != len(found) // 2
+        or not set(map(type, rows)) <= {list}
+    ):
+        msg = f"{len(texts)} texts are not as many rows"
         raise ValueError(msg)
     return ParsedRows(rows, "{" in joined, joined.count("[") != len(texts) + 1)
 

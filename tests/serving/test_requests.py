@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+import itertools
 import json
 import re
 import time
@@ -14,6 +15,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from fastapi.testclient import TestClient
+from hypothesis import given
+from hypothesis import strategies as st
 
 from headrace.errors import (
     DatabaseUnavailableError,
@@ -170,9 +173,41 @@ def test_rows_read_together_are_those_read_one_by_one(values: tuple[Any, ...]) -
     assert decode_rows(texts) == [decode(each) for each in texts]
 
 
-def test_a_damaged_row_gives_its_values_to_no_other() -> None:
-    with pytest.raises(ValueError, match="2 texts hold 3 rows"):
-        decode_rows(["[1],[2]", "[3]"])
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["[1],[2]", "[3]"],
+        ["[1],[2", "3]"],
+        ["[1],[[2]", "[3]]"],
+        ['["a]', '[b"],["c"]'],
+        ["[1]", "{}", '"ab"'],
+        ["[3],null,[4]", "[1", "2]"],
+    ],
+)
+def test_a_damaged_row_gives_its_values_to_no_other(texts: list[str]) -> None:
+    with pytest.raises(ValueError):  # where it is no JSON at all, that says so
+        decode_rows(texts)
+
+
+@given(
+    rows=st.lists(
+        st.lists(st.none() | st.integers(0, 9) | st.text("a[],", max_size=3), max_size=3),
+        min_size=2,
+    ),
+    cuts=st.lists(st.integers(0, 200), min_size=1, max_size=4),
+)
+def test_rows_that_are_cut_elsewhere_are_refused_or_read_as_each_of_them_is(
+    rows: list[list[Any]], cuts: list[int]
+) -> None:
+    whole = ",".join(encode(each) for each in rows)
+    commas = [at for at, letter in enumerate(whole) if letter == ","]
+    at = sorted({-1, len(whole), *(commas[cut % len(commas)] for cut in cuts)})
+    texts = [whole[before + 1 : comma] for before, comma in itertools.pairwise(at)]
+    try:
+        found = decode_rows(texts)
+    except ValueError:
+        return
+    assert found == [decode(each) for each in texts]
 
 
 def test_metrics_count_every_answer_by_its_status(store: SQLiteOnlineStore) -> None:
