@@ -64,11 +64,9 @@ def avro_field(
         FlinkCannotError: If SQL cannot tell its values from others as the contract does.
 
     """
-    nothing = decoded(
-        name, declared, j="cast(null as string)", s="cast(null as string)", stream=stream
-    )
+    decoded(name, declared, j="", s="", stream=stream)  # refuses what SQL cannot say
     if written is None or written.kind == pa.null():
-        return AvroField(found=nothing)
+        return _refused(declared, "false", MISSING_REQUIRED)
     wanted, kind = declared.type.arrow, written.kind
     if part is None or kind is None:
         return _refused(declared, _is_there(part), WRONG_TYPE)

@@ -10,8 +10,8 @@ from headrace.definitions.stream import Stream
 from headrace.flink.avro_bytes import ALPHABET, latin, text_of
 from headrace.flink.avro_fields import AvroField, avro_field
 from headrace.flink.avro_walk import Walk, walk
-from headrace.flink.columns import sql_type
-from headrace.flink.statements import in_steps, once, plus
+from headrace.flink.columns import sql_type, steps_of
+from headrace.flink.statements import in_steps, once_each, plus
 from headrace.identifiers import quote_text
 from headrace.ingest.decoding.avro_values import Writer
 from headrace.ingest.decoding.decoded import (
@@ -48,7 +48,7 @@ def avro_views(stream: Stream, writers: Mapping[int, Writer]) -> tuple[str, ...]
         FlinkCannotError: If SQL cannot read values of a schema; it names the field.
 
     """
-    views = [once("texts", "topic", {"body": latin("`raw`"), "alphabet": ALPHABET})]
+    views = [once_each("texts", "topic", {"body": latin("`raw`"), "alphabet": ALPHABET})]
     values = [*(f"v_{name}" for name in stream.fields), *(f"c_{name}" for name in stream.fields)]
     listed = ", ".join(f"`{name}`" for name in (*_RECORD, "whole_code", *values))
     chosen: list[str] = []
@@ -84,7 +84,13 @@ def _of_schema(stream: Stream, writer: Writer, schema_id: int, view: str) -> str
     sound = " and ".join((found.is_sound, *texts_sound))
     whole = f"case when not ({sound}) then {quote_text(MALFORMED)} end"
     steps = {"chosen": f"select * from texts where {_is_of(schema_id)}", **found.steps}
-    added = {"pieces": pieces, "scalars": texts, "typed": _typed(stream, whole, fields)}
+    parts = steps_of(each.found for each in fields.values())
+    added = {
+        "pieces": pieces,
+        "scalars": texts,
+        **parts,
+        "typed": _typed(stream, whole, fields),
+    }
     for step, values in added.items():
         if values:
             steps[step] = plus(list(steps)[-1], values)

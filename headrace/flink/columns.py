@@ -7,7 +7,8 @@ each repetition.
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
@@ -56,10 +57,23 @@ _LIST_TEXTS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Decoded:
-    """SQL of one field: `value` is null where `code` is a text, the code of its refusal."""
+    """SQL of one field: `value` is null where `code` is a text, the code of its refusal.
+
+    Both are made of columns that are added before, by `steps`, each of which may read those of the one before.
+    """
 
     value: str
     code: str
+    steps: tuple[Mapping[str, str], ...] = ()
+
+
+def steps_of(fields: Iterable[Decoded]) -> dict[str, dict[str, str]]:
+    """Return the columns that fields add, by the names of the steps."""
+    found: dict[str, dict[str, str]] = {}
+    for each in fields:
+        for number, columns in enumerate(each.steps):
+            found.setdefault(f"parts_{number}", {}).update(columns)
+    return found
 
 
 def sql_type(kind: pa.DataType) -> str:
@@ -89,7 +103,9 @@ def json_path(name: str, *, stream: str, field: str) -> str:
 def scalar(j: str) -> str:
     """Write the SQL of `s` from `j`."""
     bare = f"substring({j} from 2 for char_length({j}) - 2)"
-    return f"case when {_is_text(j)} then json_value({j}, 'lax $[0]') else {bare} end"
+    plain = f"substring({j} from 3 for char_length({j}) - 4)"
+    text = f"case when position('\\' in {j}) = 0 then {plain} else json_value({j}, 'lax $[0]') end"
+    return f"case when {_is_text(j)} then {text} else {bare} end"
 
 
 def decoded(name: str, field: StreamField, *, j: str, s: str, stream: str) -> Decoded:
@@ -103,7 +119,7 @@ def decoded(name: str, field: StreamField, *, j: str, s: str, stream: str) -> De
     missing = f"when {j} is null then {quote_text(MISSING_REQUIRED)}" if field.required else ""
     null = f"when {j} is null then cast(null as string)"
     code = f"case {missing or null} {found.code} end"
-    return Decoded(value=found.value, code=code)
+    return replace(found, code=code)
 
 
 def _by_type(name: str, field: StreamField, j: str, s: str, *, stream: str) -> Decoded:
@@ -112,7 +128,7 @@ def _by_type(name: str, field: StreamField, j: str, s: str, *, stream: str) -> D
         what = "times of a `timezone` or a `time_format`, which may be no time or two"
         raise FlinkCannotError(stream, what, field=name)
     if kind == TIMESTAMP:
-        return _time(s, j) if field.unit is None else _counted(s, field.unit)
+        return _time(name, s, j) if field.unit is None else _counted(s, field.unit)
     if kind == pa.date32():
         return _date(s, j)
     if pa.types.is_string(kind):
@@ -178,29 +194,46 @@ def _decimal(kind: pa.DataType, written: str) -> Decoded:
     return _checked(fits, value, far)
 
 
-def _time(text: str, j: str) -> Decoded:
-    """Read a time with `Z` or an offset; a day or an hour that no clock shows is out of range."""
+def _time(name: str, text: str, j: str) -> Decoded:
+    """Read a time with `Z` or an offset; a day or an hour that no clock shows is out of range.
+
+    The form is looked at once; the rest goes by places in the text, as what takes parts by a pattern compiles
+    it for each record.
+    """
+    zone, clock, local = (f"`{part}_{name}`" for part in ("zone", "clock", "local"))
     fits = f"{_is_text(j)} and regexp({text}, {quote_text(f'^{_CLOCK}{_ZONE}{_END}')})"
     naive = f"{_is_text(j)} and regexp({text}, {quote_text(f'^{_CLOCK}{_END}')})"
-    seconds = f"coalesce(nullif(regexp_extract({text}, '^.{{16}}:([0-9]{{2}})', 1), ''), '00')"
-    clock = f"concat(substring({text} from 1 for 10), ' ', substring({text} from 12 for 5), ':', {seconds})"
-    fraction = f"rpad(coalesce(regexp_extract({text}, '[.]([0-9]{{1,6}})', 1), ''), 6, '0')"
-    local = f"try_cast(concat({clock}, '.', {fraction}) as timestamp(6))"
-    zone = f"regexp_extract({text}, '(Z|[+-][0-9]{{2}}:?[0-9]{{0,2}})$', 1)"
-    hours = f"cast(substring({zone} from 2 for 2) as int) * 60"
-    minutes = (
-        f"coalesce(cast(nullif(regexp_extract({zone}, '^...:?([0-9]{{2}})$', 1), '') as int), 0)"
+    found_zone = (
+        f"case when {text} like '%Z' then 'Z' "
+        f"when substring({text} from char_length({text}) - 5 for 1) in ('+', '-') then right({text}, 6) "
+        f"when substring({text} from char_length({text}) - 4 for 1) in ('+', '-') then right({text}, 5) "
+        f"else right({text}, 3) end"
     )
+    seconds = f"case when substring({text} from 17 for 1) = ':' then substring({text} from 18 for 2) else '00' end"
+    digits = f"substring({text} from 21 for char_length({text}) - 20 - char_length({zone}))"
+    fraction = f"case when substring({text} from 20 for 1) = '.' then substring({digits} from 1 for 6) else '' end"
+    found_clock = (
+        f"concat(substring({text} from 1 for 10), ' ', substring({text} from 12 for 5), ':', "
+        f"{seconds}, '.', rpad({fraction}, 6, '0'))"
+    )
+    hours = f"cast(substring({zone} from 2 for 2) as int) * 60"
+    minutes = f"case when char_length({zone}) > 3 then cast(right({zone}, 2) as int) else 0 end"
     behind = (
         f"case when {zone} = 'Z' then 0 when {zone} like '-%' then {hours} + {minutes} "
         f"else - ({hours} + {minutes}) end"
     )
+    shown = f"coalesce(cast({local} as string) = {clock}, false)"
     value = f"cast(timestampadd(minute, {behind}, {local}) as timestamp_ltz(6))"
-    shown = f"coalesce(date_format({local}, 'yyyy-MM-dd HH:mm:ss') = {clock}, false)"
     return Decoded(
-        value=f"case when {fits} and {shown} then {value} end",
-        code=f"when {naive} then {quote_text(NAIVE_TIME)} {_unless(fits)} "
-        f"when not {shown} then {quote_text(OUT_OF_RANGE)}",
+        value=f"case when {shown} then {value} end",
+        code=f"when {shown} then cast(null as string) "
+        f"when {zone} is not null then {quote_text(OUT_OF_RANGE)} "
+        f"when {naive} then {quote_text(NAIVE_TIME)} else {quote_text(WRONG_TYPE)}",
+        steps=(
+            {f"zone_{name}": f"case when {fits} then {found_zone} end"},
+            {f"clock_{name}": f"case when {zone} is not null then {found_clock} end"},
+            {f"local_{name}": f"try_cast({clock} as timestamp(6))"},
+        ),
     )
 
 

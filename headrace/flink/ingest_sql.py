@@ -11,9 +11,19 @@ from typing import TYPE_CHECKING, Protocol
 
 from headrace.definitions.durations import format_duration
 from headrace.definitions.stream import COORDINATES, EVENT_TIME, KNOWN_AT, Stream
-from headrace.flink.columns import decoded, json_path, scalar
+from headrace.flink.columns import decoded, json_path, scalar, steps_of
 from headrace.flink.limits import source_of
-from headrace.flink.statements import JobSql, create_catalog, named, once, option_list, plan_of
+from headrace.flink.statements import (
+    JobSql,
+    create_catalog,
+    draws,
+    is_drawn,
+    named,
+    once,
+    once_each,
+    option_list,
+    plan_of,
+)
 from headrace.identifiers import quote_text
 from headrace.ingest import dead_letters
 from headrace.ingest.decoding.decoded import (
@@ -86,7 +96,8 @@ def ingest_sql(
     """
     declared = source_of(stream)
     typed = _avro_views(stream, writers) if stream.format == "avro" else _json_views(stream)
-    judged = (*typed, once("judged", "typed", {"refusal": _verdict(stream)}))
+    add = once_each if stream.format == "avro" else once
+    judged = (*typed, add("judged", "typed", {"refusal": _verdict(stream)}))
     inserts = f"{_rows(stream)}{_letters(stream, tombstones=declared.kafka.tombstones)}"
     insert = f"execute statement set\nbegin\n{inserts}end"
     setup = (
@@ -152,15 +163,19 @@ def _json_views(stream: Stream) -> tuple[str, ...]:
         f"j_{name}": f"json_query(body, {quote_text(path)} with wrapper)"
         for name, path in paths.items()
     }
-    scalars = {f"s_{name}": scalar(f"`j_{name}`") for name in paths}
     typed = {f"v_{name}": each.value for name, each in found.items()}
     typed |= {f"c_{name}": each.code for name, each in found.items()}
-    return (
-        once("texts", "topic", {"body": "decode(`raw`, 'UTF-8')"}),
-        once("pieces", "texts", {"whole_code": _whole_code(), **parts}),
-        once("scalars", "pieces", scalars),
-        once("typed", "scalars", typed),
-    )
+    steps = {
+        "texts": {"body": "decode(`raw`, 'UTF-8')"},
+        "pieces": {"whole_code": _whole_code(), **parts},
+        "scalars": {f"s_{name}": scalar(f"`j_{name}`") for name in paths},
+        **steps_of(found.values()),
+        "typed": typed,
+    }
+    views = [draws("records", "topic")]
+    for base, (view, values) in zip(["records", *steps], steps.items(), strict=False):
+        views.append(once(view, base, values))
+    return tuple(views)
 
 
 def _whole_code() -> str:
@@ -212,7 +227,7 @@ def _rows(stream: Stream) -> str:
     return f"""insert into {named(str(stream.table))} ({names})
 select
     {selected}
-from judged where refusal is null;
+from judged where refusal is null{_shared(stream)};
 """
 
 
@@ -250,8 +265,13 @@ def _letters(stream: Stream, *, tombstones: str) -> str:
     return f"""insert into {named(str(dead_letters.TABLE))} ({names})
 select
     {selected}
-from judged where refusal is not null{ignored};
+from judged where refusal is not null{ignored}{_shared(stream)};
 """
+
+
+def _shared(stream: Stream) -> str:
+    """Write that both inserts read one view; the planner finds no plan where steps of Avro are shared."""
+    return "" if stream.format == "avro" else f" and {is_drawn('judged')}"
 
 
 def _coordinates() -> dict[str, str]:

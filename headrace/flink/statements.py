@@ -59,16 +59,43 @@ def option_list(options: Mapping[str, str]) -> str:
     )
 
 
+def _drawn(view: str) -> str:
+    return f"drawn_{view}"
+
+
+def draws(view: str, base: str) -> str:
+    """Write a view that draws a number for each row of a source, for views that are written by `once`."""
+    return f"create temporary view {view} as\nselect {base}.*, rand() as {_drawn(view)} from {base}"
+
+
 def once(view: str, base: str, values: Mapping[str, str]) -> str:
-    """Write a view that adds values to another one, each computed once a row."""
+    """Write a view that adds values to another one, each computed once a row for all that read the view.
+
+    The planner would copy what a query computes to every place that names it, and so parse a record hundreds
+    of times. It does not where a value differs each time it is computed, and is named twice: so each view
+    draws a number, and names that of its base twice; who reads the last view does so too (`is_drawn`).
+    """
+    base_drawn = _drawn(base)
+    added = {**values, _drawn(view): f"{base_drawn} * {base_drawn} * rand()"}
+    listed = ",\n    ".join(f"{value} as `{name}`" for name, value in added.items())
+    return f"create temporary view {view} as\nselect {base}.*,\n    {listed}\nfrom {base}"
+
+
+def once_each(view: str, base: str, values: Mapping[str, str]) -> str:
+    """Write a view that adds values to another one, each computed once a row for each that reads the view."""
     return f"create temporary view {view} as\n{plus(base, values)}"
 
 
-def plus(base: str, values: Mapping[str, str]) -> str:
-    """Write a query that adds values to another one, each computed once a row.
+def is_drawn(view: str) -> str:
+    """Write a condition that is always true, by which what a view computes is not computed again."""
+    return f"{_drawn(view)} * {_drawn(view)} >= 0"
 
-    The planner would copy what a query computes to every place that names it, and so parse a record hundreds
-    of times; it does not across `unnest`, from which each query takes a list of one row.
+
+def plus(base: str, values: Mapping[str, str]) -> str:
+    """Write a query that adds values to another one, each computed once a row for each that reads it.
+
+    As `once` does, by other means: the planner copies nothing across `unnest`, from which each query takes a
+    list of one row. Two readers of such a query have one each.
     """
     names = ", ".join(f"`{name}`" for name in values)
     listed = ",\n    ".join(values.values())

@@ -9,9 +9,12 @@ from headrace.api import Lake
 from headrace.flink.session import SESSION
 from infra.launcher.cluster import Cluster
 from infra.launcher.errors import LauncherError
+from tests.flink.contracts import EVERY_TYPE
 from tests.flink.events import Followed
 from tests.flink.servers import flink_servers
 from tests.flink.streams import Written, settings_of
+
+SENT = {name: EVERY_TYPE[name] for name in ("id", "at")}
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -40,9 +43,14 @@ def flink_lake(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 @pytest.fixture
-def written(flink_lake: Lake, cluster: Cluster) -> Iterator[Written]:
-    """A stream of a topic; its job is cancelled afterwards."""
-    made = Written.make(flink_lake, cluster)
+def written(
+    flink_lake: Lake, cluster: Cluster, request: pytest.FixtureRequest
+) -> Iterator[Written]:
+    """A stream of a topic, by default of the fields that it sends; its job is cancelled afterwards.
+
+    Each field is planned for a second at each start of the job.
+    """
+    made = Written.make(flink_lake, cluster, fields=getattr(request, "param", SENT))
     yield made
     job = made.job
     for each in job.manager.jobs(name=f"headrace {made.stream.name} "):

@@ -214,7 +214,7 @@ class Followed:
         end_s = time.monotonic() + seconds
         while len(found := self.written()) < len(wanted):
             assert time.monotonic() < end_s, (len(found), len(wanted), self.job.status())
-            time.sleep(1)
+            time.sleep(0.5)
         return found
 
 

@@ -223,7 +223,7 @@ class Sampled:
         end_s = time.monotonic() + seconds
         while content_of(found := self.live(sample_set)) != content_of(wanted):
             assert time.monotonic() < end_s, _difference(found, wanted)
-            time.sleep(2)
+            time.sleep(0.5)
 
 
 def _ordered(table: pa.Table) -> pa.Table:

@@ -41,6 +41,22 @@ def kill(cluster: Cluster, name: str) -> None:
     run.stop(cluster, run.by_name(name))
 
 
+@contextlib.contextmanager
+def paused(cluster: Cluster, name: str) -> Generator[None]:
+    """Stop a server for a while, as one that hangs; it may be killed meanwhile.
+
+    While the JobManager is, no checkpoint begins or completes, and so nothing is committed.
+    """
+    pid = cluster.pid(name)
+    assert pid is not None, f"{name} does not run"
+    os.killpg(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGCONT)
+
+
 def start(cluster: Cluster, *names: str) -> None:
     """Start servers that were stopped or killed; returns once they are healthy."""
     run.up(cluster, run.only(names), say=lambda _: None)

@@ -2,9 +2,10 @@
 
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -47,10 +48,10 @@ class Written:
     stream: Stream
 
     @classmethod
-    def make(cls, lake: Lake, cluster: Cluster, *, partitions: int = 3) -> "Written":
+    def make(cls, lake: Lake, cluster: Cluster, *, fields: Mapping[str, Any]) -> "Written":
         topic = Topic(cluster, f"t{uuid.uuid4().hex[:10]}")
-        topic.create(partitions=partitions)
-        return cls(lake, topic, contract(topic.name, known_at={"after_event": "0s"}))
+        topic.create(partitions=3)
+        return cls(lake, topic, contract(topic.name, fields=fields, known_at={"after_event": "0s"}))
 
     @property
     def job(self) -> StreamJob:
@@ -91,6 +92,10 @@ class Written:
             sum(each.dead_letters for each in found.partitions),
         )
 
+    def committed(self) -> int:
+        """Count the rows and dead letters that are in the tables, noted or not."""
+        return self.rows().num_rows + len(self.letters())
+
     def note_until(self, records: int, *, seconds: float = 90.0) -> Noted:
         """Take note until so many offsets are taken in all."""
         end_s = time.monotonic() + seconds
@@ -100,7 +105,7 @@ class Written:
             if rows + letters >= records:
                 return found
             assert time.monotonic() < end_s, (rows, letters, records, self.job.status())
-            time.sleep(1)
+            time.sleep(0.2)
 
     def rows(self) -> pa.Table:
         found = self.lake.table(self.stream.table).head().to_arrow()
@@ -117,4 +122,4 @@ def until(condition: Callable[[], bool], *, seconds: float = 60.0) -> None:
     end_s = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end_s
-        time.sleep(0.5)
+        time.sleep(0.2)

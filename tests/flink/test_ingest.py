@@ -1,5 +1,8 @@
 """Flink writes a stream: the same rows and dead letters as headrace, handed over, restored, never twice."""
 
+import math
+
+import pyarrow as pa
 import pytest
 
 from headrace.api import Lake
@@ -13,22 +16,24 @@ from headrace.flink.handover import to_flink, to_headrace
 from headrace.flink.recovery import restore, stop
 from headrace.flink.session import SESSION
 from headrace.ingest.owner import FLINK, HEADRACE
-from tests.flink.contracts import contract
-from tests.flink.records import BAD, GOOD
+from tests.flink.contracts import EVERY_TYPE, contract
+from tests.flink.records import BAD, FLOATS, GOOD, NEGATIVE_ZEROS
 from tests.flink.streams import Written, until
 from tests.raising import refused
 
 pytestmark = [pytest.mark.flink, pytest.mark.timeout(600)]
 
 
+@pytest.mark.parametrize("written", [EVERY_TYPE], indirect=True)
 def test_rows_and_dead_letters_are_those_of_headrace(flink_lake: Lake, written: Written) -> None:
     producer = written.topic.producer()
-    written.topic.send(producer, [*GOOD, *BAD], key=b"k")
+    written.topic.send(producer, [*GOOD, *FLOATS, *BAD], key=b"k")
     producer.produce(written.topic.name, None, key=b"gone", headers=[("h", b"1")], partition=1)
     producer.flush(30)
     done = to_flink(written.job)
     assert (done.owner, done.epoch) == (FLINK, 1)
-    written.note_until(len(GOOD) + len(BAD) + 1)
+    written.note_until(len(GOOD) + len(FLOATS) + len(BAD) + 1)
+    assert looks(written) == 1
     by_headrace = Written(
         flink_lake,
         written.topic,
@@ -40,14 +45,29 @@ def test_rows_and_dead_letters_are_those_of_headrace(flink_lake: Lake, written: 
     )
     by_headrace.by_headrace()
     rows = written.rows()
-    assert rows.num_rows == len(GOOD)
+    assert rows.num_rows == len(GOOD) + len(FLOATS)
     assert rows.to_pylist() == by_headrace.rows().to_pylist()
+    zeros = slice(rows.num_rows - len(NEGATIVE_ZEROS), None)
+    for column in ("single", "double"):  # what Flink's functions of JSON take for decimal numbers
+        assert signs(rows[column][zeros]) == {1.0}
+        assert signs(by_headrace.rows()[column][zeros]) == {-1.0}
     assert len(written.letters()) == len(BAD) + 1
     apart = ("stream", "recorded_at", "reason")
     for found, wanted in zip(written.letters(), by_headrace.letters(), strict=True):
         assert {key: found[key] for key in found if key not in apart} == {
             key: wanted[key] for key in wanted if key not in apart
         }
+
+
+def signs(zeros: pa.ChunkedArray) -> set[float]:
+    return {math.copysign(1, each) for each in zeros.to_pylist()}
+
+
+def looks(written: Written) -> int:
+    """Return how often the job looks at each record: once for rows and dead letters together."""
+    plan = written.job.manager.ask(f"/jobs/{written.job.owner.jobs[-1]}")["plan"]
+    said = " ".join(str(each["description"]) for each in plan["nodes"]).upper()
+    return said.count("TRY_PARSE_JSON") // 2  # in a list and in an object
 
 
 def test_a_stream_goes_to_flink_and_back_beside_transactions(written: Written) -> None:

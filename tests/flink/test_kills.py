@@ -14,7 +14,7 @@ from headrace.standing.jobs import read_jobs
 from infra.launcher import run
 from infra.launcher.cluster import Cluster
 from tests.flink.kills import BETWEEN, failures, kill_before_a_commit
-from tests.flink.servers import kill, start
+from tests.flink.servers import kill, paused, start
 from tests.flink.streams import Written, until
 from tests.raising import refused
 
@@ -28,9 +28,11 @@ def test_killed_processes_lose_and_double_nothing(
     to_flink(written.job)
     written.send(350)
     written.note_until(350)
-    written.send(350, first=350)
-    for name in killed:
-        kill(cluster, name)
+    with paused(cluster, "flink"):
+        written.send(350, first=350)
+        for name in killed:
+            kill(cluster, name)
+    assert written.committed() == 350
     written.send(350, first=700)
     start(cluster, "flink", "flink_worker", "flink_gateway")
     if "flink" in killed:  # it keeps its jobs in memory

@@ -7,7 +7,7 @@ from headrace.flink.recovery import restore
 from headrace.flink.session import SESSION
 from infra.launcher.cluster import Cluster
 from tests.flink.kills import BETWEEN, kill_before_a_commit
-from tests.flink.servers import kill, start
+from tests.flink.servers import kill, paused, start
 from tests.flink.streams import Written
 
 pytestmark = [pytest.mark.flink, pytest.mark.proof, pytest.mark.timeout(1800)]
@@ -23,10 +23,14 @@ def test_processes_that_are_killed_again_and_again_lose_and_double_nothing(
     sent = 0
     for _ in range(KILLS):
         written.send(COUNT, first=sent)
-        if not sent:  # a first checkpoint is there to start from
-            written.note_until(COUNT)
-        for name in killed:
-            kill(cluster, name)
+        sent += COUNT
+        if sent == COUNT:  # a first checkpoint is there to start from
+            written.note_until(sent)
+        with paused(cluster, "flink"):
+            written.send(COUNT, first=sent)
+            for name in killed:
+                kill(cluster, name)
+        assert written.committed() <= sent
         written.send(COUNT, first=sent + COUNT)
         sent += 2 * COUNT
         start(cluster, "flink", "flink_worker", "flink_gateway")
