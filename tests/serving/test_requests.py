@@ -28,7 +28,7 @@ from headrace.serving.server.app import ServerLimits, make_app
 from headrace.serving.server.limits import Guard, Rate, Workers
 from headrace.serving.server.metrics import ServerMetrics
 from headrace.serving.server.service import Service
-from headrace.serving.server.wire import VectorsRequest, json_of
+from headrace.serving.server.wire import ROWS_MAX, VectorsRequest, json_of
 from headrace.serving.sqlite import SQLiteOnlineStore
 from headrace.serving.store import Found, OnlineRow, ViewState
 from headrace.serving.values import decode, decode_rows, encode, plain, plain_column
@@ -394,3 +394,28 @@ def test_keys_that_json_has_no_type_for_are_read_from_texts(tmp_path: Path) -> N
                 body["entities"] = [{**texts, name: text}]
                 answer = opened.post("/v1/vectors", json=body)
                 assert (answer.status_code, answer.json()["code"]) == (422, "entity-key"), text
+
+
+def test_the_description_names_every_question_and_its_bounds(client: TestClient) -> None:
+    said = client.get("/openapi.json").json()
+    bodies = {
+        path: each["post"]["requestBody"]["content"]["application/json"]["schema"]["$ref"]
+        for path, each in said["paths"].items()
+        if "post" in each
+    }
+    lists = {"/v1/vectors": "entities", "/v1/score": "rows", "/v1/rank": "candidates"}
+    assert bodies.keys() == lists.keys()
+    assert set(said["paths"]) - set(bodies) == {"/healthz", "/readyz", "/metrics"}
+    for path, name in lists.items():
+        schema = said["components"]["schemas"][bodies[path].rpartition("/")[2]]
+        rows = schema["properties"][name]
+        assert (rows["type"], rows["minItems"], rows["maxItems"]) == ("array", 1, ROWS_MAX)
+        assert (rows["items"]["type"], name in schema["required"]) == ("object", True)
+        assert schema["additionalProperties"] is False
+        status = {count: _rows(client, path, name, count) for count in (ROWS_MAX, ROWS_MAX + 1)}
+        assert (status[ROWS_MAX] != 422, status[ROWS_MAX + 1]) == (True, 422)
+
+
+def _rows(client: TestClient, path: str, name: str, count: int) -> int:
+    body = {name: [{"user_id": 1}] * count} | ({"views": [USERS.view]} if "vec" in path else {})
+    return client.post(path, json=body).status_code

@@ -1,0 +1,67 @@
+"""A server in use reads its model again: no request fails, and no answer is of both models."""
+
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+
+from headrace.loading.export import export_model
+from headrace.serving.client import ServingClient
+from headrace.serving.sqlite import SQLiteOnlineStore
+from infra.launcher.cluster import Cluster
+from tests.serving.ranked import AT, ITEMS, SPEC, TYPES, USERS, Model, item, lockfile, user
+from tests.serving.test_serve import serve, wait_until_served
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.slow
+ROWS = [{"user_id": 1, "item_id": number, "position": 1} for number in range(5)]
+
+
+def export(folder: Path, *, seed: int) -> None:
+    torch.manual_seed(seed)
+    export_model(Model(), spec=SPEC, types=TYPES, lock=lockfile(), folder=folder)
+
+
+def test_a_model_is_read_again_while_it_is_asked_and_no_request_fails(tmp_path: Path) -> None:
+    (tmp_path / "lake").mkdir()
+    (tmp_path / "lake" / "lake.toml").write_text("[profiles.local]\n")
+    with SQLiteOnlineStore(tmp_path / ".headrace" / "online.db") as store:
+        store.put(USERS, [user(1)])
+        store.put(ITEMS, [item(number) for number in range(5)])
+    export(tmp_path / "model", seed=1)
+    port = Cluster(tmp_path / "ports").port("serve")
+    server = serve(tmp_path, port, "--model", "model")
+    answers: list[list[tuple[float, ...]]] = [[] for _ in range(3)]
+    ended = threading.Event()
+
+    def keep_asking(found: list[tuple[float, ...]]) -> None:
+        with ServingClient(f"http://127.0.0.1:{port}", deadline_s=20) as client:
+            while not ended.is_set():  # a refusal would end the thread, and be raised by pytest
+                found.append(tuple(client.score(ROWS, at=AT)["scores"]))
+
+    try:
+        wait_until_served(port, server)
+        askers = [threading.Thread(target=keep_asking, args=(each,)) for each in answers]
+        for asker in askers:
+            asker.start()
+        assert wait_until(lambda: all(len(each) > 20 for each in answers))
+        export(tmp_path / "model", seed=2)
+        server.send_signal(signal.SIGHUP)
+        assert wait_until(lambda: all(len(set(each)) > 1 for each in answers))
+        counts = [len(each) for each in answers]
+        assert wait_until(
+            lambda: all(len(each) > n + 20 for each, n in zip(answers, counts, strict=True))
+        )
+        ended.set()
+        for asker in askers:
+            asker.join()
+    finally:
+        ended.set()
+        server.terminate()
+        server.communicate()
+    first, second = answers[0][0], answers[0][-1]
+    for each in answers:
+        after = each.index(second)
+        assert (set(each[:after]), set(each[after:])) == ({first}, {second})
