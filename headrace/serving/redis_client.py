@@ -65,6 +65,9 @@ class RedisClient:
             socket_connect_timeout=answer_s,
             retry=self._retry,
             retry_on_error=[LostError, LateError],
+            # by RESP3, redis-py 8.1.0 expects messages of the server at any time, and so takes an answer
+            # that came too late for the one to the next question
+            protocol=2,
             health_check_interval=0,  # in 8.1.0 a check that failed counts as one that passed
         )
         options = self.commands.connection_pool.connection_kwargs
@@ -169,24 +172,36 @@ class RedisClient:
         names = [name for state, rows, _ in wanted for name in (state, rows)]
         asked = ["\n".join(keys) for _, _, keys in wanted]
         arguments = [" ".join(_FIELDS), *asked]
+        pool = self.commands.connection_pool
+        connection: Any = pool.get_connection()
         try:
             # redis-py counts and times each command, and copies its arguments several times
             return self._retry.call_with_retry(
-                lambda: self._ask(scripts.READ, names, arguments), lambda _: None
+                lambda: self._ask(connection, scripts.READ, names, arguments),
+                lambda _: connection.disconnect(),
             )
         except NoScriptError:
             return self._call(scripts.READ, names, arguments)
+        finally:
+            pool.release(connection)
 
-    def _ask(self, script: str, keys: Sequence[str], arguments: Sequence[object]) -> Any:  # noqa: ANN401  (as `_call`)
-        """Run a script that the server knows; redis-py closes a connection whose answer was not read."""
-        pool = self.commands.connection_pool
-        connection: Any = pool.get_connection()
+    def _ask(
+        self,
+        connection: Any,  # noqa: ANN401  (redis-py's own types leave most open)
+        script: str,
+        keys: Sequence[str],
+        arguments: Sequence[object],
+    ) -> Any:  # noqa: ANN401  (as `_call`)
+        """Run a script that the server knows; a connection whose answer was not read is closed."""
         try:
             sha = self._scripts[script].sha
             connection.send_command("EVALSHA", sha, len(keys), *keys, *arguments)
             return connection.read_response()
-        finally:
-            pool.release(connection)
+        except ResponseError:  # an answer
+            raise
+        except BaseException:
+            connection.disconnect()
+            raise
 
     def _call(self, script: str, keys: Sequence[str], arguments: Sequence[object]) -> Any:  # noqa: ANN401  (each script has a reply of its own)
         """Run a script by its name; by its text where the server forgets it as often as it is told."""

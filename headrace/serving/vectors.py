@@ -84,6 +84,9 @@ class ViewRows:
             values if values is not None and status == "fresh" else nothing
             for values, status in zip(values_of(self.rows), self.statuses, strict=True)
         ]
+        if any(len(values) != len(nothing) for values in used):
+            msg = f"a row of `{self.state.view}` has other columns than the {len(nothing)} of the view"
+            raise ValueError(msg)
         found = list(zip(*used, strict=True)) if used else [()] * len(nothing)
         places = [self.state.columns.index(column) for column in self.use.columns]
         return {

@@ -56,7 +56,7 @@ class Redis:
 
     def probe(self, cluster: Cluster) -> None:
         """Write, read and delete a key."""
-        with Client.from_url(url(cluster), socket_timeout=2) as client:
+        with Client.from_url(url(cluster), socket_timeout=2, protocol=2) as client:
             client.set("headrace:probe", "probe")
             found = client.getdel("headrace:probe")
         if found != b"probe":

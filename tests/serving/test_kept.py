@@ -23,13 +23,13 @@ VIEWS = ("features.one", "features.two")
 COLUMNS = ("a", "b")
 
 
-def state(view: str, columns: Sequence[str] = COLUMNS) -> ViewState:
-    names = [f"{view[-3:]}_{name}" for name in columns]
+def state(view: str, kind: pa.DataType) -> ViewState:
+    names = [f"{view[-3:]}_{name}" for name in COLUMNS]
     return ViewState(
         view=view,
         entity=("id",),
         columns=tuple(names),
-        schema=pa.schema([("id", pa.int64()), *((name, pa.int64()) for name in names)]),
+        schema=pa.schema([("id", pa.int64()), *((name, kind) for name in names)]),
         ttl=dt.timedelta(hours=1),
         delay=dt.timedelta(0),
         snapshot_id=1,
@@ -41,8 +41,14 @@ def state(view: str, columns: Sequence[str] = COLUMNS) -> ViewState:
 class Kept:
     """A store that has some texts, and rows as it keeps them or as objects."""
 
-    def __init__(self, texts: Sequence[Sequence[str | None]], ages: Sequence[int]) -> None:
-        self.are_objects, self._texts = False, dict[str, Sequence[str | None]]()
+    def __init__(
+        self,
+        texts: Sequence[Sequence[str | None]],
+        ages: Sequence[int],
+        *,
+        kind: pa.DataType = pa.float64(),  # noqa: B008  (a type never changes)
+    ) -> None:
+        self.kind, self.are_objects, self._texts = kind, False, dict[str, Sequence[str | None]]()
         self._texts.update(zip(VIEWS, texts, strict=False))
         self._times = [(START - dt.timedelta(minutes=age),) * 2 for age in ages]
 
@@ -53,7 +59,9 @@ class Kept:
             times = [self._times[int(str(key[0]))] for key in keys]
             had = [each if text else None for each, text in zip(times, texts, strict=True)]
             rows = KeptRows(keys, had, texts)  # pyright: ignore[reportArgumentType]
-            found.append(Found(state=state(view), rows=list(rows) if self.are_objects else rows))
+            found.append(
+                Found(state=state(view, self.kind), rows=list(rows) if self.are_objects else rows)
+            )
         return found
 
 
@@ -120,3 +128,13 @@ def test_a_damaged_text_fails_the_look_up_and_is_never_part_of_an_answer(text: s
 def test_a_row_of_another_form_fails_the_answer(text: str) -> None:
     with pytest.raises((ValueError, TypeError)):
         answered(Kept([["[5,6]", text]], [1, 1]), VIEWS[:1], [0, 1])
+    with pytest.raises((ValueError, TypeError)):
+        answered(Kept([[text]], [1]), VIEWS[:1], [0])
+
+
+def test_an_integer_beyond_64_bits_is_the_same_whether_rows_are_kept_or_objects() -> None:
+    for text in ("[1,2]", "[123456789012345678901234567890,1]", "[1,null]"):
+        store = Kept([[text]], [1], kind=pa.int64())
+        found = answered(store, VIEWS[:1], [0])
+        store.are_objects = True
+        assert (found, str(found)) == (again := answered(store, VIEWS[:1], [0]), str(again))

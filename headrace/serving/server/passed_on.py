@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import pyarrow.types as pt
+
 from headrace.serving.kept import KeptRows
 from headrace.serving.vectors import Vectors, ViewRows
 
@@ -25,10 +27,22 @@ def _texts(view: ViewRows) -> Sequence[str] | None:
     if not isinstance(view.rows, KeptRows) or view.use.columns != view.state.columns:
         return None
     texts = view.rows.texts(columns=width)
-    if texts is None:
+    if texts is None or _has_long_integers(view, view.rows):
         return None
     nothing = f"[{','.join(['null'] * width)}]"
     return [
         text if text is not None and status == "fresh" else nothing
         for text, status in zip(texts, view.statuses, strict=True)
     ]
+
+
+def _has_long_integers(view: ViewRows, rows: KeptRows) -> bool:
+    """Whether a column of integers has a number of more than 64 bits, which is read as a float."""
+    kinds = [view.state.schema.field(name).type for name in view.state.columns]
+    integers = [place for place, kind in enumerate(kinds) if pt.is_integer(kind)]
+    return any(
+        type(values[place]) is float
+        for place in integers
+        for values in rows.values
+        if values is not None
+    )
