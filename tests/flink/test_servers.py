@@ -66,12 +66,20 @@ def test_checkpoints_go_to_the_lakes_storage_every_five_seconds(cluster: Cluster
     assert cluster.secret("s3-operator") not in str(said)
 
 
-def test_processes_ask_for_one_another_every_two_seconds(cluster: Cluster) -> None:
-    """By default one knows of a killed worker after 20 s, workers of a killed JobManager after 50 s."""
-    said = configured(cluster)
-    assert said["heartbeat.interval"] == "2 s"
-    assert said["heartbeat.timeout"] == "20 s"
-    assert said["cluster.registration.error-delay"] == "1 s"
+def test_a_worker_that_was_killed_is_missed_at_the_second_question(cluster: Cluster) -> None:
+    """It is asked every two seconds; by default every ten, and so missed after more than ten."""
+    assert known(cluster)
+    kill(cluster, "flink_worker")
+    try:
+        assert wait_until(lambda: not known(cluster), seconds=10)
+    finally:
+        start(cluster, "flink_worker")
+
+
+def known(cluster: Cluster) -> list[str]:
+    """Return the workers of which the JobManager has heard lately."""
+    found = flink.ask(f"{flink.JobManager().address(cluster)}/taskmanagers")["taskmanagers"]
+    return [str(each["path"]) for each in found]
 
 
 def test_a_worker_that_died_hides_the_numbers_of_others_for_a_minute_at_most(
@@ -81,6 +89,8 @@ def test_a_worker_that_died_hides_the_numbers_of_others_for_a_minute_at_most(
     said = configured(cluster)
     assert said["web.timeout"] == "60 s"
     assert said["jobmanager.scheduler"] == "adaptive"
+    # one that missed the other tries again after a second; ten by default
+    assert said["cluster.registration.error-delay"] == "1 s"
 
 
 def test_a_killed_worker_is_started_again_and_known_to_the_job_manager(cluster: Cluster) -> None:
