@@ -1,7 +1,6 @@
 """A feature server of its own process with a small model, which the benchmarks of serving ask."""
 
 import http.client
-import os
 import random
 import subprocess
 import sys
@@ -11,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.harness import declare_lake, status_mib
+from benchmarks.harness import declare_lake, process_cpu_s, status_mib
 from infra.launcher.cluster import Cluster
 
 USERS, ITEMS = 2_000, 5_000
@@ -28,8 +27,7 @@ class Served:
     @property
     def cpu_s(self) -> float:
         """The CPU time that its process has used."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return process_cpu_s(self.pid)
 
     @property
     def rss_mib(self) -> float:

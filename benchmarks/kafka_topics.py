@@ -159,8 +159,8 @@ def _written() -> Any:  # noqa: ANN401  (fastavro's)
     return fastavro.parse_schema(SCHEMA | {"fields": fields})
 
 
-def fill(servers: str, topic: Topic, *, events: int) -> None:
-    """Make a topic with so many events, spread over its partitions by 500."""
+def fill(servers: str, topic: Topic, *, events: int, first: int = 0) -> None:
+    """Make a topic with so many events, or add those from a `first` on, spread over its partitions by 500."""
     from confluent_kafka import Producer
 
     create(servers, topic.name)
@@ -172,7 +172,7 @@ def fill(servers: str, topic: Topic, *, events: int) -> None:
             "queue.buffering.max.messages": 500_000,
         }
     )
-    for at in range(events):
+    for at in range(first, first + events):
         while True:
             try:
                 producer.produce(topic.name, topic.value(at), partition=at // 500 % PARTITIONS)
@@ -185,14 +185,14 @@ def fill(servers: str, topic: Topic, *, events: int) -> None:
         raise RuntimeError(msg)
 
 
-def create(servers: str, name: str) -> None:
+def create(servers: str, name: str, *, partitions: int = PARTITIONS) -> None:
     """Make a topic, unless there is one of that name."""
     from confluent_kafka.admin import AdminClient
     from confluent_kafka.cimpl import NewTopic
 
     admin = AdminClient({"bootstrap.servers": servers})
     if name not in admin.list_topics(timeout=20).topics:
-        admin.create_topics([NewTopic(name, num_partitions=PARTITIONS)])[name].result(20)
+        admin.create_topics([NewTopic(name, num_partitions=partitions)])[name].result(20)
 
 
 @contextmanager
