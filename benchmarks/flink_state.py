@@ -181,7 +181,7 @@ def _batches(stream: Stream, numbers: range, *, entities: int) -> Iterator[pa.Re
 
 
 def _wait_for_all(manager: JobManager, job: str, entities: int) -> None:
-    """Wait until the last stateful task has taken an event of each entity."""
+    """Wait until the task that tells repeats has taken an event of each entity; a checkpoint empties its buffer."""
     end_s = time.monotonic() + _WAIT_S_MAX
     while (taken := _taken(manager.ask(f"/jobs/{job}"))) < entities:
         if time.monotonic() > end_s:
@@ -191,8 +191,8 @@ def _wait_for_all(manager: JobManager, job: str, entities: int) -> None:
 
 
 def _taken(job: Mapping[str, Any]) -> int:
-    """Return how many records the task that makes cells has read."""
-    found = [each for each in job["vertices"] if "TUMBLE" in each["name"].upper()]
+    """Return how many records the task that tells repeats has read."""
+    found = [each for each in job["vertices"] if str(each["name"]).startswith("OverAggregate")]
     return max((int(each["metrics"]["read-records"]) for each in found), default=0)
 
 
