@@ -13,7 +13,7 @@ TEXT_BYTES_MAX = 1023  # of a text in a list
 _VARINT = r"(?:[\x80-\xff]{0,8}[\x00-\x7f]|[\x80-\xff]{9}[\x00\x01])"
 _SIZES = {"boolean": 1, "float": 4, "double": 8}
 _TEXTS = frozenset({"string", "bytes"})
-# U+FFFF, which no text has: between the texts of a list, in the letters of its bytes
+# U+FFFF between the texts of a list, in the letters of its bytes; hardly any text has it, and one is refused
 _BETWEEN = "\U0010ffff"
 _BETWEEN_BYTES = text_of("\uffff".encode())
 _BETWEEN_TEXT = "U&'\\ffff'"

@@ -44,6 +44,10 @@ _ZONE = "(Z|[+-][0-9]{2}(:?[0-9]{2})?)"
 _WHOLE = "-?[0-9]+"
 _FLOATING = "-?[0-9]+([.][0-9]+)?([eE][+-]?[0-9]+)?"
 _DECIMAL = "[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]{1,4})?"
+_FIRST_TIME, _LAST_TIME = (
+    "timestamp '0001-01-01 00:00:00'",
+    "timestamp '9999-12-31 23:59:59.999999'",
+)
 _PER_UNIT = {"s": "1000000", "ms": "1000", "us": "1", "ns": "0.001"}
 LARGEST = {pa.float32(): "3.4028235E38", pa.float64(): "1.7976931348623157E308"}
 # whole numbers of so many digits are exact in any case
@@ -197,6 +201,8 @@ def _decimal(kind: pa.DataType, written: str) -> Decoded:
 def _time(name: str, text: str, j: str) -> Decoded:
     """Read a time with `Z` or an offset; a day or an hour that no clock shows is out of range.
 
+    So is an offset of a day and more, and a time that in UTC is outside of the years 1 to 9999.
+
     The form is looked at once; the rest goes by places in the text, as what takes parts by a pattern compiles
     it for each record.
     """
@@ -222,8 +228,13 @@ def _time(name: str, text: str, j: str) -> Decoded:
         f"case when {zone} = 'Z' then 0 when {zone} like '-%' then {hours} + {minutes} "
         f"else - ({hours} + {minutes}) end"
     )
-    shown = f"coalesce(cast({local} as string) = {clock}, false)"
-    value = f"cast(timestampadd(minute, {behind}, {local}) as timestamp_ltz(6))"
+    moved = f"timestampadd(minute, {behind}, {local})"
+    shown = (
+        f"coalesce(cast({local} as string) = {clock} "
+        f"and ({zone} = 'Z' or {hours} < 1440 and {minutes} < 60) "
+        f"and {moved} between {_FIRST_TIME} and {_LAST_TIME}, false)"
+    )
+    value = f"cast({moved} as timestamp_ltz(6))"
     return Decoded(
         value=f"case when {shown} then {value} end",
         code=f"when {shown} then cast(null as string) "

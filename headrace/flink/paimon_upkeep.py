@@ -238,7 +238,8 @@ class PaimonUpkeep:
         now = ties_of(self.lake)
         again = planned_expiry(table, now, keep=keep, now_ms=now_ms)
         if now.unread or again.first_kept < plan.first_kept:
-            opened.hold(GUARD, from_snapshot_id=again.first_kept)
+            # without the tokens of a table that cannot be read it never moves on
+            opened.hold(GUARD, from_snapshot_id=min(plan.first_kept, again.first_kept))
             return ""
         kept = (table.snapshot_id or 0) - plan.first_kept + 1
         first = table.oldest_snapshot_id or plan.first_kept

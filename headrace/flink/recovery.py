@@ -71,7 +71,7 @@ def restore(job: FlinkJob, *, checkpoint: str | None = None) -> JobStatus:
         OldCheckpointError: If rows of a newer one are in the table.
         JobChangedError: If the contract changed since.
         TwoOwnersError: If a job wrote that is not known, as one that was restored, and lost before it was
-            written down: what it wrote would be there twice.
+            written down: what it wrote would be there twice. Dead letters alone are not looked at.
 
     """
     owner = job.owned()

@@ -191,6 +191,7 @@ class _Following:
                 self._refuse_stall(reader)
                 continue
             self._since.record_s = time.monotonic()
+            batch.leave_out(polled.left_out)
             for records in polled.parts:
                 batch.add(records)
             if polled.ended and batch.partitions:

@@ -169,10 +169,13 @@ class OpenBatch:
         part.refuse_disorder(records)
         return part
 
-    def commit(self, *, active: Collection[SourcePartition]) -> Committed:
-        """Commit the dead letters, then the rows; one commit a table for all partitions.
+    def leave_out(self, partitions: Collection[SourcePartition]) -> None:
+        """Let files that the contract leaves out no longer hold the watermark."""
+        self._tables.half_read -= {*partitions}
+        self._watermark = self._watermark.kept(self._watermark.times.keys() - {*partitions})
 
-        Without any records it moves nothing but the watermark.
+    def commit(self, *, active: Collection[SourcePartition]) -> Committed:
+        """Commit the dead letters, then the rows, once a table; without records only the watermark moves.
 
         Args:
             active: Partitions that hold the watermark back, besides those of this batch.
@@ -188,7 +191,6 @@ class OpenBatch:
         crash_point("ingest.after_decode")
         dead = None if self._dead is None else self._commit_dead(self._dead)
         crash_point("ingest.after_dead_letters")
-        rows = self._commit_rows(active)
         taken = {
             partition: Taken(
                 source=partition.source,
@@ -201,7 +203,7 @@ class OpenBatch:
             )
             for partition, part in self._parts.items()
         }
-        return Committed(rows=rows, dead=dead, taken=taken)
+        return Committed(rows=self._commit_rows(active), dead=dead, taken=taken)
 
     def _commit_dead(self, dead: TableWriter) -> Commit:
         tables = self._tables

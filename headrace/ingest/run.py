@@ -175,6 +175,7 @@ class _Drain:
             if may_hold_more:
                 left = max(1, min(left, limit - batch.rows))
             polled = self._poll(reader, left)
+            batch.leave_out(polled.left_out)
             for records in polled.parts:
                 batch.add(records)
             if polled.ended:

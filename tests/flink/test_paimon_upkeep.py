@@ -10,7 +10,8 @@ import pytest
 from headrace.api import Lake
 from headrace.config import Settings
 from headrace.errors import PaimonReadError
-from headrace.flink.paimon_ties import Ties
+from headrace.flink import paimon_upkeep
+from headrace.flink.paimon_ties import Ties, ties_of
 from headrace.flink.paimon_upkeep import PaimonUpkeep, paimon_actions
 from headrace.flink_access import FlinkAccess
 from headrace.identifiers import TableName
@@ -227,19 +228,26 @@ def test_what_was_planned_is_left_where_a_reader_lacks_it_by_now(
     assert asked == []
 
 
-def test_a_reader_that_begins_while_the_guard_is_set_is_heard(
-    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("begins", [True, False])
+def test_a_reader_that_begins_or_cannot_be_read_while_the_guard_is_set_is_heard(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, begins: bool
 ) -> None:
     written, target = users(tmp_path / "paimon", **SHORT), TableName.parse("raw.users")
     for each in range(5):
         written.put(1, each + 2, name=f"n{each}")
     take_changes(lake, written.table(), target)
     note_keyed(lake, target, written.table())
+    if not begins:
+        note_taken(lake, target, snapshot_id=2)
     hold = PaimonTable.hold
 
     def late(table: PaimonTable, consumer: str, *, from_snapshot_id: int) -> None:
         hold(table, consumer, from_snapshot_id=from_snapshot_id)
-        note_taken(lake, target, snapshot_id=2)
+        if begins:
+            note_taken(lake, target, snapshot_id=2)
+        else:
+            unread = dataclasses.replace(ties_of(lake), tokens={}, unread=("raw.users",))
+            monkeypatch.setattr(paimon_upkeep, "ties_of", lambda _lake: unread)
 
     monkeypatch.setattr(PaimonTable, "hold", late)
     with answering({}) as (address, asked):

@@ -185,3 +185,26 @@ def test_a_file_that_is_half_read_holds_it_though_another_comes_before(
     done = ingest(lake, stream, source=source, rows_per_commit=rows)
     assert (done.rows, done.late_rows) == (4, 0)
     assert done.watermark == datetime(2026, 3, 1, 4, tzinfo=UTC)
+
+
+@pytest.mark.slow
+def test_a_file_that_is_half_read_and_left_out_then_holds_it_no_longer(lake: Lake) -> None:
+    files = {"files": "things/*.jsonl", "on_bad_file": "skip"}
+    stream = make_stream("json", allowed_lateness="0s", idle_after="1h", source=files)
+    put(lake, "b.jsonl", (1, 2, 3, 4))
+    folder = lake.settings.data_dir
+    with suppress(SourceFileError):
+        ingest(
+            lake,
+            stream,
+            source=_Stops(stream, data_dir=folder, read_bytes=50),
+            rows_per_commit=2,
+        )
+    put(lake, "b.jsonl", (1,))  # what was taken of it is gone
+    watermarks: list[datetime | None] = []
+    for name, hour in {"a": 9, "c": 11}.items():
+        put(lake, f"{name}.jsonl", (hour,))
+        done = ingest(lake, stream, source=FileSource(stream, data_dir=folder))
+        assert [error.code for error in done.skipped] == ["source-changed"]
+        watermarks.append(done.watermark)
+    assert watermarks == [datetime(2026, 3, 1, hour, tzinfo=UTC) for hour in (9, 11)]

@@ -149,11 +149,13 @@ class Batch:
         parts: Records of one or more partitions, each partition at most once.
         ended: Partitions that this reader has read to their end, such as files. They hold the
             watermark back no longer. Partitions of a log never end.
+        left_out: Partitions that this reader passed over, such as files that the contract leaves out.
 
     """
 
     parts: tuple[Records, ...] = ()
     ended: tuple[SourcePartition, ...] = ()
+    left_out: tuple[SourcePartition, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -213,9 +213,10 @@ class FileReader:
         if self._reading is None:
             if not self._waiting:
                 return None
-            records = self._first(self._waiting.popleft())
-            if self._current is None:  # it was left out
-                return Batch()
+            split = self._waiting.popleft()
+            records = self._first(split)
+            if self._current is None:
+                return Batch(left_out=(split.partition,))
         else:
             records = next(self._reading, None)
         if records is not None:
