@@ -165,7 +165,7 @@ class Followed:
         name: str,
         *,
         python: str = "",
-        **view: Any,  # noqa: ANN401
+        **view: Any,  # noqa: ANN401  (of a view)
     ) -> "Followed":
         stream = stream_named(name)
         declared(lake, stream)

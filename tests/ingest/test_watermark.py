@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.api import Lake
+from headrace.definitions.stream import Stream
 from headrace.errors import SourceFileError
 from headrace.ingest.run import ingest
 from headrace.ingest.sources.base import Records, SourcePartition
@@ -163,6 +164,12 @@ class _Stops(FileSource):
         raise SourceFileError(split.source, "it cannot be read")
 
 
+def _read_half(lake: Lake, stream: Stream) -> None:
+    source = _Stops(stream, data_dir=lake.settings.data_dir, read_bytes=50)
+    with suppress(SourceFileError):
+        ingest(lake, stream, source=source, rows_per_commit=2)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("rows", [2, 100])
 @pytest.mark.parametrize("idle_after", ["0s", "1h"])
@@ -172,13 +179,7 @@ def test_a_file_that_is_half_read_holds_it_though_another_comes_before(
     stream = make_stream("json", allowed_lateness="0s", idle_after=idle_after)
     put(lake, "b.jsonl", (1, 2, 3, 4))
     folder = lake.settings.data_dir
-    with suppress(SourceFileError):
-        ingest(
-            lake,
-            stream,
-            source=_Stops(stream, data_dir=folder, read_bytes=50),
-            rows_per_commit=2,
-        )
+    _read_half(lake, stream)
     assert lake.table(stream.table).head().row_count == 2
     put(lake, "a.jsonl", (8, 9))
     source = FileSource(stream, data_dir=folder, read_bytes=50)
@@ -193,13 +194,7 @@ def test_a_file_that_is_half_read_and_left_out_then_holds_it_no_longer(lake: Lak
     stream = make_stream("json", allowed_lateness="0s", idle_after="1h", source=files)
     put(lake, "b.jsonl", (1, 2, 3, 4))
     folder = lake.settings.data_dir
-    with suppress(SourceFileError):
-        ingest(
-            lake,
-            stream,
-            source=_Stops(stream, data_dir=folder, read_bytes=50),
-            rows_per_commit=2,
-        )
+    _read_half(lake, stream)
     put(lake, "b.jsonl", (1,))  # what was taken of it is gone
     watermarks: list[datetime | None] = []
     for name, hour in {"a": 9, "c": 11}.items():

@@ -83,7 +83,7 @@ def test_rows_that_are_retired_are_freed_beside_the_work_of_the_server(cluster: 
     with opened(url(cluster)) as store, redis.Redis.from_url(url(cluster)) as client:
 
         def counted(name: str) -> int:
-            return client.info("memory")[name]  # pyright: ignore[reportIndexIssue, reportReturnType]
+            return client.info("memory")[name]  # pyright: ignore[reportIndexIssue, reportReturnType]  (of redis-py)
 
         store.replace(STATE, rows(LARGE, 1))
         steps: list[Callable[[], object]] = [

@@ -191,7 +191,7 @@ def test_a_usual_question_needs_no_route() -> None:
     async def send(message: Any) -> None:  # noqa: ANN401
         asked.append(message["type"])
 
-    direct = make_app(_Answering(), None, limits=ServerLimits(deadline_s=20)).app  # pyright: ignore[reportArgumentType]
+    direct = make_app(_Answering(), None, limits=ServerLimits(deadline_s=20)).app  # pyright: ignore[reportArgumentType]  (a service that only answers)
     assert isinstance(direct, Direct)
     direct.app = route
     headers = [(b"content-type", b"application/json"), (b"x-deadline-ms", b"9000")]

@@ -58,7 +58,7 @@ class Kept:
             texts = [self._texts[view][int(str(key[0]))] for key in keys]
             times = [self._times[int(str(key[0]))] for key in keys]
             had = [each if text else None for each, text in zip(times, texts, strict=True)]
-            rows = KeptRows(keys, had, texts)  # pyright: ignore[reportArgumentType]
+            rows = KeptRows(keys, had, texts)  # pyright: ignore[reportArgumentType]  (texts of any kind)
             found.append(
                 Found(state=state(view, self.kind), rows=list(rows) if self.are_objects else rows)
             )
@@ -67,7 +67,7 @@ class Kept:
 
 def answered(store: Kept, views: Sequence[str], keys: Sequence[int]) -> list[Any]:
     request = VectorsRequest(views=list(views), entities=[{"id": key} for key in keys], at=START)
-    service = Service(store, {})  # pyright: ignore[reportArgumentType]
+    service = Service(store, {})  # pyright: ignore[reportArgumentType]  (a store that only looks up)
     return json.loads(json_of(service.vectors(request)))["values"]
 
 
@@ -98,7 +98,7 @@ def test_an_answer_is_the_same_whether_rows_are_kept_or_objects(
     *,
     spaced: bool,
 ) -> None:
-    def text(row: Any) -> str | None:  # noqa: ANN401
+    def text(row: Any) -> str | None:  # noqa: ANN401  (a row)
         if row is None or not spaced:
             return None if row is None else encode(row)
         return f" {json.dumps(json.loads(encode(row)), indent=1)}\t"  # as another writer may
@@ -113,7 +113,7 @@ def test_an_answer_is_the_same_whether_rows_are_kept_or_objects(
 def test_plain_rows_are_passed_on_as_they_are(views: Sequence[str]) -> None:
     store = Kept([["[1.50,1e2]"], ["[ 7 ,[]]"]], [1])
     request = VectorsRequest(views=list(views), entities=[{"id": 0}], at=START)
-    said = json_of(Service(store, {}).vectors(request))  # pyright: ignore[reportArgumentType]
+    said = json_of(Service(store, {}).vectors(request))  # pyright: ignore[reportArgumentType]  (a store that only looks up)
     assert (b"[[1.50,1e2]]" if len(views) == 1 else b"[[1.50,1e2, 7 ,[]]]") in said
 
 

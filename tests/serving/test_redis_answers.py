@@ -70,7 +70,7 @@ def test_a_look_up_connects_no_more_often_than_any_command(
     listening: socket.socket, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     connects: list[int] = []
-    connect = Connection._connect  # pyright: ignore[reportPrivateUsage]
+    connect = Connection._connect  # pyright: ignore[reportPrivateUsage]  (to count them)
 
     def counted(self: Connection) -> socket.socket:
         connects.append(1)

@@ -26,7 +26,7 @@ CHUNKED = re.compile(
 )
 
 
-async def _echo(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401
+async def _echo(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401  (of ASGI)
     message = await receive()
     if message["body"] == b"fails":
         raise ValueError
@@ -51,7 +51,7 @@ class Transport(asyncio.Transport):
         super().__init__()
         self.sent, self.closed, self.paused = b"", False, False
 
-    def write(self, data: Any) -> None:  # noqa: ANN401
+    def write(self, data: Any) -> None:  # noqa: ANN401  (of a transport)
         assert not self.closed
         self.sent += data
 
