@@ -17,6 +17,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from tests.browser.servers import stop
 
+_GONE = ("Inspected target navigated or closed", "Cannot find default execution context")
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 _START_S, _WAIT_S = 60.0, 90.0
 # nothing that the browser does on its own account may be taken for a request of the page
@@ -35,6 +36,10 @@ _QUIET = (
 )
 
 
+class _GoneError(Exception):
+    """The page that was asked was left before it answered."""
+
+
 @dataclass
 class Page:
     """One tab; `requests` are the addresses it asked for, refused ones too."""
@@ -49,8 +54,12 @@ class Page:
 
     def evaluate(self, script: str) -> Any:  # noqa: ANN401  (whatever the script gives)
         """Give the value of a JavaScript expression on the page."""
-        answer = self._call("Runtime.evaluate", expression=script, returnByValue=True)
-        return answer["result"].get("value")
+        while True:
+            try:
+                answer = self._call("Runtime.evaluate", expression=script, returnByValue=True)
+            except _GoneError:  # the page left while it was asked: ask the one that comes
+                continue
+            return answer["result"].get("value")
 
     def text(self) -> str:
         """Give the text that the page shows."""
@@ -80,7 +89,9 @@ class Page:
             f"each => each.checkVisibility() && each.innerText.trim().endsWith({json.dumps(text)}))"
         )
         self.wait_until(find)
-        self.evaluate(f"(at => {{ at.target = ''; at.click(); }})({find})")
+        script = f"(at => {{ at.target = ''; at.click(); }})({find})"
+        with contextlib.suppress(_GoneError):  # the next page came before the answer
+            self._call("Runtime.evaluate", expression=script)
 
     def type(self, text: str, *, into: str) -> None:
         """Replace what the field of this label holds, as soon as there is one."""
@@ -122,6 +133,8 @@ class Page:
             if message.get("method") == "Network.requestWillBeSent":
                 self.requests.append(message["params"]["request"]["url"])
             if message.get("id") == self._calls:
+                if message.get("error", {}).get("message") in _GONE:
+                    raise _GoneError
                 assert "error" not in message, message
                 return message["result"]
 
