@@ -14,6 +14,7 @@ UNCOMMITTED_MAX = 12
 RESTARTS, CHECKPOINTS, NO_COMMIT = "restarts", "checkpoints-fail", "nothing-commits"
 CHANGED = "declaration-changed"
 SCHEMAS = "schemas-unavailable"
+REGISTRY = "registry-unavailable"
 NO_SLOTS = "no-slots"
 ORDER = "tables-out-of-order"
 _SCHEDULER = "jobmanager.scheduler"

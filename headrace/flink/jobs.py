@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 
 from headrace.definitions.stream import Stream
+from headrace.errors import FlinkCannotError
 from headrace.flink.ingest_sql import ingest_sql
 from headrace.flink.job import FlinkJob, JobStatus
 from headrace.flink.places import places_of
 from headrace.flink.starts import starts_of
 from headrace.flink.statements import JobSql
+from headrace.flink.unread import upserted
 from headrace.flink.writers import writers_of
 from headrace.flink_access import FlinkAccess
 from headrace.ingest import dead_letters
@@ -45,10 +47,12 @@ class StreamJob(FlinkJob):
         return self._note
 
     def _sql(self, *, group: str, shown: bool, only_known: bool) -> JobSql:
+        head = self.table.head()
+        found = upserted(head.metadata)
+        if found:
+            raise FlinkCannotError(self.stream.name, found)
         places = places_of(self.lake.settings, stream=self.stream.name)
-        writers = writers_of(
-            self.stream, self.lake.settings, head=self.table.head(), only_known=only_known
-        )
+        writers = writers_of(self.stream, self.lake.settings, head=head, only_known=only_known)
         self._note = writers.note
         return ingest_sql(
             self.stream,

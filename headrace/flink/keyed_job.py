@@ -7,12 +7,17 @@ from headrace.config import Settings
 from headrace.definitions.stream import Stream
 from headrace.errors import (
     DatabaseUnavailableError,
+    FlinkCannotError,
     NoCheckpointError,
+    PaimonMissingError,
+    PaimonReadError,
+    PaimonTableDiffersError,
     PaimonTableNotFoundError,
+    PaimonWarehouseError,
     TableNotFoundError,
 )
 from headrace.flink.client import JobOverview
-from headrace.flink.health import NO_COMMIT, ORDER, Health
+from headrace.flink.health import NO_COMMIT, ORDER, REGISTRY, Health
 from headrace.flink.job import JobStatus
 from headrace.flink.keyed_begin import (
     KeyedBegin,
@@ -26,14 +31,18 @@ from headrace.flink.places import catalog_of, hidden, paimon_options
 from headrace.flink.session import SESSION
 from headrace.flink.statements import JobSql
 from headrace.flink.table_job import TableJob
+from headrace.flink.unread import upserted
 from headrace.flink_access import FlinkAccess
 from headrace.ingest.owner import FLINK, Owner
 from headrace.interop.paimon.client import PaimonWarehouse
+from headrace.interop.paimon.facts import Kind
 from headrace.interop.paimon.lakes import refuse_other_lake
+from headrace.interop.paimon.shape import refuse_other_shape
 from headrace.interop.paimon.table import PaimonTable
 from headrace.tables.lake import LakeTable, OpenLake
 
-REMOVED, UNKNOWN = "rows-removed", "registry-unavailable"
+REMOVED, BATCH, ALTERED = "rows-removed", "batch-wrote", "table-altered"
+UNREADABLE = "warehouse-unavailable"
 
 
 class KeyedJob(TableJob):
@@ -99,6 +108,7 @@ class KeyedJob(TableJob):
         Raises:
             TwoOwnersError: If a job runs.
             TableNotFoundError: If the stream's table has no rows yet.
+            FlinkCannotError: If its rows replace others.
             PaimonOtherLakeError: If a table of that name is there, and keeps rows of another lake.
             PaimonTableDiffersError: If it is not the declared one.
             PaimonTableStaleError: If it has rows.
@@ -107,6 +117,9 @@ class KeyedJob(TableJob):
 
         """
         head = self.declared().head()
+        found = upserted(head.metadata)
+        if found:
+            raise FlinkCannotError(self.stream.name, found)
         before = self.owner
         self.refuse_running(before)
         begin = KeyedBegin.of(head.metadata, created_ms=self._created().created_ms())
@@ -138,6 +151,7 @@ class KeyedJob(TableJob):
 
         Raises:
             PaimonOtherLakeError: If another lake has it now.
+            PaimonTableDiffersError: If it was changed into one that is not declared.
             PaimonTableStaleError: If that was dropped.
             NoCheckpointError: If the state is that of a job of an earlier epoch, which wrote another one.
 
@@ -150,6 +164,7 @@ class KeyedJob(TableJob):
         found = opened(PaimonWarehouse.open(self.lake.settings), name)
         if found is not None:
             self._refuse_other_lake(found)
+            refuse_other_shape(found.definition, self.shape, subject=self.subject)
         refuse_made_again(found, self.begin, name, subject=self.subject)
         super().start(owner, sql, more)
 
@@ -170,14 +185,33 @@ class KeyedJob(TableJob):
         found = super().health_of(job, owner)
         no_fault = (NO_COMMIT, ORDER)
         faults = {name: what for name, what in found.faults.items() if name not in no_fault}
+        faults |= self._others()
         try:
             removed = removed_since(self.table, self.begin)
         except DatabaseUnavailableError as error:
             removed = ""
-            faults[UNKNOWN] = f"whether its stream's table lost rows is not known: {error}"
+            faults[REGISTRY] = f"whether its stream's table lost rows is not known: {error}"
         if removed:
             faults[REMOVED] = f"{removed}: hand it to headrace, drop it, and hand it to Flink again"
         return replace(found, committed=found.checkpoint, faults=faults)
+
+    def _others(self) -> dict[str, str]:
+        """Name what other programs did to the Paimon table, or why that is not known."""
+        try:
+            found = opened(PaimonWarehouse.open(self.lake.settings), self.shape.name)
+            if found is None:
+                return {}  # the job fails by itself
+            snapshots = found.snapshots()
+            refuse_other_shape(found.definition, self.shape, subject=self.subject)
+        except PaimonTableDiffersError as error:
+            return {ALTERED: error.message}
+        except (PaimonMissingError, PaimonReadError, PaimonWarehouseError) as error:
+            return {UNREADABLE: f"whether others wrote it is not known: {error}"}
+        wrote = [each.id for each in snapshots if each.is_of_batch and each.kind != Kind.COMPACT]
+        if not wrote:
+            return {}
+        what = f"snapshot {wrote[0]} of it is of a batch, as of a `delete`, and its job knows nothing of it"
+        return {BATCH: f"{what}: hand it to headrace, drop it, and hand it to Flink again"}
 
     def refuse_writers(self, owner: Owner) -> None:
         """Let others write the stream's table: this job writes another one."""

@@ -1,6 +1,9 @@
 """The job of a sample set, which follows the tables of exposures and actions and writes its live table."""
 
+from collections.abc import Mapping
+
 from headrace.config import Settings
+from headrace.errors import FlinkCannotSamplesError
 from headrace.flink.begin import Begin
 from headrace.flink.job import JobStatus
 from headrace.flink.live_samples import LiveSamples
@@ -9,6 +12,7 @@ from headrace.flink.sample_begin import begins_now, begins_of, noted
 from headrace.flink.sample_sql import samples_sql
 from headrace.flink.statements import JobSql
 from headrace.flink.table_job import TableJob
+from headrace.flink.unread import upserted
 from headrace.flink_access import FlinkAccess
 from headrace.ingest.owner import FLINK, Owner
 from headrace.tables.declare import declare_table
@@ -30,6 +34,11 @@ class SampleJob(TableJob):
             self.lake, self.live.table, self.live.schema, partition_by=("day(event_time)",)
         )
 
+    def followed(self) -> Mapping[str, int]:
+        """Name the tables of exposures and actions."""
+        begins = begins_of(self.table.head().properties)
+        return {name: each.snapshot_id for name, each in begins.items()}
+
     def sql(self, *, group: str, shown: bool = False) -> JobSql:
         """Write the statements, from where the job of this epoch began."""
         _ = group  # it reads no topic
@@ -42,12 +51,13 @@ class SampleJob(TableJob):
 
         Raises:
             TwoOwnersError: If a job runs.
-            FlinkCannotSamplesError: If a table has no rows yet.
+            FlinkCannotSamplesError: If a table has no rows yet, or replaces rows.
             StreamOwnedError: If another run begins a job meanwhile; this one did not.
             FlinkUnavailableError, FlinkRefusedError: If it did not start; submit it again.
 
         """
         self.declared()
+        self._refuse_upserts()
         before = self.owner
         self.refuse_running(before)
         begins = begins_now(self.lake, self.live)
@@ -55,6 +65,14 @@ class SampleJob(TableJob):
         now = Owner(by=FLINK, epoch=before.epoch + 1, since_snapshot_id=since)
         self.set_owner(before, now, more=noted(begins))
         return self.submit_owned()
+
+    def _refuse_upserts(self) -> None:
+        for stream in (self.live.exposures, *self.live.labels):
+            found = upserted(self.lake.table(stream.table).head().metadata)
+            if found:
+                key = "exposures" if stream is self.live.exposures else "labels"
+                what = f"`{stream.table}` is no table of appends: {found}"
+                raise FlinkCannotSamplesError(self.live.recipe.name, what, key=key)
 
 
 def printed(settings: Settings, live: LiveSamples) -> JobSql:

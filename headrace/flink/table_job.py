@@ -2,18 +2,20 @@
 
 import time
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import replace
 
-from headrace.errors import FlinkStopError, TwoOwnersError
+from headrace.errors import DatabaseUnavailableError, FlinkStopError, TwoOwnersError
 from headrace.flink.client import JobOverview
-from headrace.flink.health import Health, out_of_order
+from headrace.flink.health import REGISTRY, Health, out_of_order
 from headrace.flink.job import FlinkJob, JobStatus
 from headrace.flink.late import late_rows
 from headrace.flink.recovery import stop_job
+from headrace.flink.unread import unread_since, upserted
 from headrace.ingest.owner import BATCH, FLINK, HEADRACE, Owner
 from headrace.tables.lake import LakeTable
 
-LATE = "late-events"
+LATE, UNREAD = "late-events", "rows-not-read"
 CANCELLED_S_MAX = 60.0
 _POLL_S = 0.5
 
@@ -28,6 +30,10 @@ class TableJob(FlinkJob):
     @abstractmethod
     def begin_again(self) -> JobStatus:
         """Start the job of a new epoch at what is in its table."""
+
+    def followed(self) -> Mapping[str, int]:
+        """Map the tables whose appends the job of this epoch reads to the snapshots that it began with."""
+        return {}
 
     def submit(self) -> JobStatus:
         """Start the job, unless it runs or ran already; raises what `begin_again` does.
@@ -91,6 +97,18 @@ class TableJob(FlinkJob):
         if running is not None:
             raise TwoOwnersError(self.subject, owner=owner.by, others=(running.name,))
 
+    def _unread(self) -> dict[str, str]:
+        """Name why the job does not read all rows of a table that it follows, or why that is not known."""
+        for name, snapshot_id in self.followed().items():
+            table = self.lake.table(name)
+            try:
+                found = upserted(table.iceberg().metadata) or unread_since(table, snapshot_id)
+            except DatabaseUnavailableError as error:
+                return {REGISTRY: f"whether rows of `{name}` were replaced is not known: {error}"}
+            if found:
+                return {UNREAD: f"{found}; its job reads what is appended, and nothing else"}
+        return {}
+
     def health_of(self, job: JobOverview, owner: Owner) -> Health:
         """Judge a job that runs: also by the events that it left out, and by how it recovers."""
         found = super().health_of(job, owner)
@@ -100,5 +118,5 @@ class TableJob(FlinkJob):
             faults[LATE] = (
                 f"{late.rows} came into the table later than its stream allows, and are in no row"
             )
-        faults |= out_of_order(self.manager.settings())
+        faults |= out_of_order(self.manager.settings()) | self._unread()
         return replace(found, faults=faults, late_repeats=late.repeats)

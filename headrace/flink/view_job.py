@@ -1,10 +1,11 @@
 """The job of a window view, which follows the table of its events and writes its feature table."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from headrace.config import Settings
 from headrace.definitions.window_rows import WindowRows
-from headrace.errors import StreamOwnedError
+from headrace.errors import FlinkCannotViewError, StreamOwnedError
 from headrace.flink.backfill import Missing, add_rows, feature_table, missing_rows
 from headrace.flink.begin import Begin
 from headrace.flink.job import JobStatus
@@ -13,9 +14,11 @@ from headrace.flink.python import python_session, refuse_function, refuse_python
 from headrace.flink.statements import JobSql
 from headrace.flink.table_job import TableJob
 from headrace.flink.tile_sql import needs_python
+from headrace.flink.unread import upserted
 from headrace.flink.view_limits import refuse_view
 from headrace.flink.window_sql import view_sql
 from headrace.flink_access import FlinkAccess
+from headrace.identifiers import TableName
 from headrace.ingest.owner import BATCH, FLINK, HEADRACE, Owner
 from headrace.tables.lake import LakeTable, OpenLake
 
@@ -40,11 +43,21 @@ class ViewJob(TableJob):
         """Create the feature table, or bring it in line."""
         return feature_table(self.lake, self.rows)
 
+    @property
+    def begin(self) -> Begin:
+        """Where the job of this epoch began."""
+        found = Begin.read(self.table.head().properties)
+        assert found is not None  # `begin_again` says it before a job starts
+        return found
+
+    def followed(self) -> Mapping[str, int]:
+        """Name the table of the events."""
+        return {self.rows.windows.events: self.begin.snapshot_id}
+
     def sql(self, *, group: str, shown: bool = False) -> JobSql:
         """Write the statements, from where the job of this epoch began."""
         _ = group  # it reads no topic
-        begin = Begin.read(self.table.head().properties)
-        assert begin is not None  # `begin_again` says it before a job starts
+        begin = self.begin
         options = catalog_of(self.lake.settings, stream=self.subject)
         sql = view_sql(self.rows, hidden(options) if shown else options, begin=begin)
         return sql if shown else replace(sql, session=self.session("flink", "submit"))
@@ -97,13 +110,14 @@ class ViewJob(TableJob):
             TwoOwnersError: If a job runs, whose rows would be there twice.
             StreamOwnedError: If another run begins a job or adds rows meanwhile, or Flink does as a batch;
                 this one did neither.
-            FlinkCannotViewError: If there are no events yet.
+            FlinkCannotViewError: If there are no events yet, or their table replaces rows.
             FlinkPythonMissingError: If its job calls Python, and Flink has none.
             FlinkUnavailableError, FlinkRefusedError: If it did not start; submit it again.
 
         """
         self.refuse_unready("flink", "submit")
         self.declared()
+        self._refuse_upserts()
         before = self.owner
         if before.by == BATCH:
             raise StreamOwnedError(self.subject, owner=BATCH, epoch=before.epoch, wanted=HEADRACE)
@@ -116,6 +130,14 @@ class ViewJob(TableJob):
         now = Owner(by=FLINK, epoch=nobody.epoch, since_snapshot_id=head.snapshot_id)
         self.set_owner(nobody, now, more=missing.begin.note())
         return self.submit_owned()
+
+    def _refuse_upserts(self) -> None:
+        events = self.rows.windows.events
+        head = self.lake.head_of(TableName.parse(events))
+        found = "" if head is None else upserted(head.metadata)
+        if found:
+            what = f"`{events}` is no table of appends: {found}"
+            raise FlinkCannotViewError(self.subject, what, key="events")
 
     def backfill(self) -> Missing:
         """Add the rows that are missing up to now; a second run adds nothing.

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from headrace.registry.one_statement import changing, reading
-from headrace.registry.records import CommitRecord, Edge
+from headrace.registry.records import OVERWRITE, CommitRecord, Edge
 from headrace.registry.schema import COMMITS, OFF_MAIN, ORIGINS, is_on_main
 from headrace.registry.upsert import insert_missing
 
@@ -82,6 +82,28 @@ class Commits:
         with self.engine.connect() as connection:
             rows = connection.execute(_LINE, key).mappings()
             return {row["snapshot_id"]: _commit_of(row) for row in rows}
+
+    def replacing_since(self, table: str, snapshot_id: int) -> list[int]:
+        """Return the first commit of `main` after a recorded one that `replaces_rows`; empty if none does."""
+        first = COMMITS.alias()
+        began = sa.select(first.c.sequence_number).where(
+            first.c.table_name == table, first.c.snapshot_id == snapshot_id
+        )
+        query = (
+            sa.select(COMMITS.c.snapshot_id)
+            .where(
+                COMMITS.c.table_name == table,
+                COMMITS.c.sequence_number > began.scalar_subquery(),
+                COMMITS.c.operation == OVERWRITE,
+                COMMITS.c.rows_added > 0,
+                COMMITS.c.rows_added >= COMMITS.c.rows_removed,
+                is_on_main(COMMITS),
+            )
+            .order_by(COMMITS.c.sequence_number)
+            .limit(1)
+        )
+        with self.engine.connect() as connection:
+            return list(connection.execute(query).scalars())
 
     def commit_from(self, table: str, origin: str) -> int | None:
         """Return the commit in the history of `main` that published the rows of an origin, if any."""

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+OVERWRITE = "overwrite"  # the operation of a commit that adds and removes rows
+
 
 @dataclass(frozen=True, kw_only=True)
 class CommitRecord:
@@ -28,6 +30,11 @@ class CommitRecord:
     rows_removed: int = 0
     moves: str = ""
     origins: tuple[str, ...] = ()
+
+    @property
+    def replaces_rows(self) -> bool:
+        """Whether it has rows in place of others: one that removes more than it adds only deletes."""
+        return self.operation == OVERWRITE and 0 < self.rows_added >= self.rows_removed
 
 
 @dataclass(frozen=True, kw_only=True)

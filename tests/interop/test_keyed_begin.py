@@ -1,7 +1,7 @@
 """A job begins with a keyed table only where that table is the declared one and lacks or has no other rows."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from headrace.errors import (
     PaimonTableStaleError,
     TableNotFoundError,
 )
+from headrace.flink.health import REGISTRY
 from headrace.flink.keyed_begin import (
     KeyedBegin,
     opened,
@@ -26,13 +27,14 @@ from headrace.flink.keyed_begin import (
     removed_lately,
     removed_since,
 )
-from headrace.flink.keyed_job import REMOVED, UNKNOWN, KeyedJob
+from headrace.flink.keyed_job import ALTERED, BATCH, REMOVED, UNREADABLE, KeyedJob
 from headrace.flink.keyed_sql import keyed_shape
 from headrace.flink.statements import JobSql
 from headrace.flink_access import FlinkAccess
 from headrace.ingest.owner import FLINK, Owner
 from headrace.ingest.stream_tables import declared
 from headrace.interop.paimon.client import PaimonWarehouse
+from headrace.interop.paimon.shape import refuse_other_shape
 from headrace.interop.paimon.table import PaimonTable
 from headrace.maintenance.compaction.compact import compact
 from headrace.registry import Registry
@@ -298,12 +300,62 @@ def test_a_job_is_judged_by_what_is_known_while_the_registry_is_away(
         monkeypatch.setattr(Registry, "line_to", _unavailable)
         judged = job.status().health
     assert judged is not None
-    assert (judged.state, set(judged.faults)) == (health.state, {UNKNOWN})
-    assert "the server is gone" in judged.faults[UNKNOWN]
+    assert (judged.state, set(judged.faults)) == (health.state, {REGISTRY})
+    assert "the server is gone" in judged.faults[REGISTRY]
 
 
 def _unavailable(*_: object, **__: object) -> None:
     raise DatabaseUnavailableError("registry", "the server is gone")
+
+
+def test_what_others_did_to_its_table_is_a_fault_of_a_job(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(KeyedJob, "sql", lambda *_, **__: JobSql(setup=(), insert="i", plan="p"))
+    replies = REPLIES | RUNNING
+    with answering(replies) as (address, _):
+        job = KeyedJob(lake, STREAM, access=FlinkAccess(uri=address, gateway_uri=address))
+        replies["GET /jobs/overview"] = starting(job)
+        add(lake)
+        found = made(lake)
+        job.submit()
+        assert faults_of(job) == {}
+        filled(found)  # by a batch, as a `delete` is
+        assert set(faults_of(job)) == {BATCH}
+        altered(lake, **{"deletion-vectors.enabled": "true"})
+        assert set(faults_of(job)) == {ALTERED}
+        with refused(PaimonTableDiffersError, table=SHAPE.name):
+            job.start(job.owner, job.sql(group=""), {})
+        gone = dataclasses.replace(lake.settings, paimon_warehouse="file:///nowhere")
+        with Lake.open(gone) as other:
+            away = KeyedJob(other, STREAM, access=job.access)
+            assert set(faults_of(away)) == {UNREADABLE}
+
+
+def faults_of(job: KeyedJob) -> Mapping[str, str]:
+    health = job.status().health
+    assert health is not None
+    return health.faults
+
+
+def altered(lake: Lake, **options: str) -> None:
+    """Change options of the Paimon table."""
+    from pypaimon import CatalogFactory
+    from pypaimon.schema.schema_change import SchemaChange
+
+    folder = str(lake.settings.paimon_warehouse).removeprefix("file://")
+    changes: list[SchemaChange] = [
+        SchemaChange.set_option(name, value) for name, value in options.items()
+    ]
+    CatalogFactory.create({"warehouse": folder}).alter_table(SHAPE.name, changes, False)
+
+
+def test_a_table_of_partitions_is_not_the_declared_one(lake: Lake) -> None:
+    """A key whose partition changes would leave its old row behind: the key alone says where a row is."""
+    found = dataclasses.replace(made(lake).definition, partition_keys=("day",))
+    with refused(PaimonTableDiffersError) as error:
+        refuse_other_shape(found, SHAPE, subject=SUBJECT)
+    assert "primary key is `id`, partitioned by `day`" in "; ".join(error.value.differences)
 
 
 def test_a_job_begins_with_the_newest_snapshot_and_is_judged_by_what_came_after(

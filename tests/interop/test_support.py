@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -16,6 +17,7 @@ from headrace.interop.paimon.support import (
     refuse_unknown,
     refuse_unmerged,
 )
+from tests.interop.warehouses import users
 from tests.raising import refused
 
 VERSION = "2.1.0"
@@ -125,6 +127,38 @@ def test_a_key_that_may_be_in_several_partitions_is_refused() -> None:
     table = definition(partition_keys=("dt",), dt="STRING")
     with refused(PaimonUnsupportedError, reason=PaimonReason.BUCKETS):
         refuse_unknown(table, version=VERSION)
+
+
+def test_files_that_do_not_follow_an_option_are_refused(tmp_path: Path) -> None:
+    from pypaimon.schema.schema_change import SchemaChange
+
+    written = users(tmp_path)
+    lookup = SchemaChange.set_option("changelog-producer", "lookup")
+    written.catalog.alter_table(written.name, [lookup], False)
+    written.put(1, name="a")  # all rows follow it
+    assert changes_of(written.table().definition) is Changes.CHANGELOG
+    vectors = SchemaChange.set_option("deletion-vectors.enabled", "true")
+    snapshots = SchemaChange.set_option("snapshot.num-retained.max", "3")
+    written.catalog.alter_table(written.name, [snapshots], False)
+    assert written.table().definition.altered == ()
+    without = SchemaChange.remove_option("changelog-producer")
+    written.catalog.alter_table(written.name, [without], False)
+    found = written.table().definition
+    assert found.altered == ("changelog-producer",)
+    refuse_unknown(found, version=VERSION)  # its state is what it is
+    with refused(
+        PaimonUnsupportedError, reason=PaimonReason.NO_CHANGELOG, option="changelog-producer"
+    ):
+        changes_of(found)
+    was = SchemaChange.set_option("deletion-vectors.enabled", "false")
+    for change in (vectors, was):
+        written.catalog.alter_table(written.name, [change], False)
+    with refused(
+        PaimonUnsupportedError,
+        reason=PaimonReason.UNMERGED_FILES,
+        option="deletion-vectors.enabled",
+    ):
+        refuse_unknown(written.table().definition, version=VERSION)
 
 
 def test_a_version_without_a_list_is_refused() -> None:

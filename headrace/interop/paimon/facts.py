@@ -29,7 +29,11 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class PaimonSnapshot:
-    """One snapshot of a Paimon table; `changelog_rows` is None where it wrote no changelog."""
+    """One snapshot of a Paimon table.
+
+    `changelog_rows` is None where it wrote no changelog; `is_of_batch` means that a batch committed it, and
+    no job that goes on.
+    """
 
     id: int
     kind: str
@@ -38,6 +42,7 @@ class PaimonSnapshot:
     rows_changed: int
     changelog_rows: int | None
     properties: Mapping[str, str]
+    is_of_batch: bool = False
 
     @property
     def committed_at(self) -> dt.datetime:
@@ -47,7 +52,10 @@ class PaimonSnapshot:
 
 @dataclass(frozen=True, kw_only=True)
 class PaimonDefinition:
-    """What the newest schema of a table declares; `types` are Paimon's own, by column."""
+    """What the newest schema of a table declares; `types` are Paimon's own, by column.
+
+    `altered` names options that say what files mean, and that said something else when older ones were written.
+    """
 
     name: str
     options: Mapping[str, str]
@@ -55,6 +63,7 @@ class PaimonDefinition:
     partition_keys: tuple[str, ...]
     types: Mapping[str, str]
     schema: pa.Schema
+    altered: tuple[str, ...] = ()
 
     def option(self, name: str, default: str) -> str:
         """Return the value of an option, in lower case."""

@@ -92,6 +92,7 @@ def _refuse_options(table: PaimonDefinition, support: Support) -> None:
             listed = ", ".join(f"`{each}`" for each in sorted(allowed))
             detail = f"`{name}` is `{value}`, and {listed} can be read"
             raise PaimonUnsupportedError(table.name, detail, reason=reason, option=name)
+    _refuse_altered(table, "deletion-vectors.enabled", PaimonReason.UNMERGED_FILES)
     if int(table.option("bucket", "-1")) < -1 or _crosses_partitions(table):
         detail = "its rows have no fixed bucket: a key may be in several partitions, or is not in any yet"
         raise PaimonUnsupportedError(
@@ -108,6 +109,17 @@ def _refuse_options(table: PaimonDefinition, support: Support) -> None:
             detail = f"`{name}` is `{value}`, and {listed} can be read"
             reason = PaimonReason.MERGE_ENGINE
             raise PaimonUnsupportedError(table.name, detail, reason=reason, option=name)
+
+
+def _refuse_altered(table: PaimonDefinition, option: str, reason: PaimonReason) -> None:
+    if option in table.altered:
+        raise PaimonUnsupportedError(
+            table.name,
+            f"`{option}` was changed after rows were written, and their files do not follow it",
+            reason=reason,
+            option=option,
+            remedy=Remedy(advice="create a table with that option, and write the rows into it"),
+        )
 
 
 def _crosses_partitions(table: PaimonDefinition) -> bool:
@@ -133,11 +145,13 @@ def changes_of(table: PaimonDefinition) -> Changes:
 
     Raises:
         PaimonUnsupportedError: If its files do not say what changed: rows arrive that its merge
-            engine may drop or combine, and only a changelog says what became of them.
+            engine may drop or combine, and only a changelog says what became of them. Or if only some
+            of its files have one, by an option that was changed.
 
     """
     if not table.keys:
         return Changes.APPENDS
+    _refuse_altered(table, "changelog-producer", PaimonReason.NO_CHANGELOG)
     if table.option("changelog-producer", "none") != "none":
         return Changes.CHANGELOG
     engine = table.option("merge-engine", "deduplicate")

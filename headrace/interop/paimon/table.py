@@ -16,6 +16,9 @@ from headrace.interop.paimon.files import DataFile, FileColumns
 from headrace.interop.paimon.naming import naming
 
 _ADDED = 0  # kind of a manifest entry
+_BATCH = (1 << 63) - 1  # in place of the number of a checkpoint
+# options that say what files mean; Paimon rewrites no older ones when they change. With their defaults
+LAYOUT = {"changelog-producer": "none", "deletion-vectors.enabled": "false"}
 
 
 class PaimonTable:
@@ -29,6 +32,7 @@ class PaimonTable:
             keys=opened.primary_keys,
             partition_keys=opened.partition_keys,
             options=opened.table_schema.options,
+            altered=_altered(opened),
         )
 
     def created_ms(self) -> int:
@@ -209,6 +213,7 @@ def definition_of(
     keys: Sequence[str],
     partition_keys: Sequence[str],
     options: Mapping[str, Any],
+    altered: Sequence[str] = (),
 ) -> PaimonDefinition:
     """Describe a table by its fields, as pypaimon has them."""
     from pypaimon.schema.data_types import PyarrowFieldParser
@@ -220,7 +225,23 @@ def definition_of(
         partition_keys=tuple(partition_keys),
         types={field.name: str(field.type) for field in fields},
         schema=PyarrowFieldParser.from_paimon_schema(fields),
+        altered=tuple(altered),
     )
+
+
+def _altered(table: Any) -> list[str]:  # noqa: ANN401  (untyped)
+    """List options of the layout that had another value when rows were written; most tables have one schema."""
+    manager, snapshots = table.schema_manager, table.snapshot_manager()
+    if not table.table_schema.id or snapshots.get_latest_snapshot() is None:
+        return []
+    first = snapshots.get_snapshot_by_id(1)
+    since = 0 if first is None else first.schema_id
+    used = [each.options for each in manager.list_all() if each.id >= since]
+    return [
+        name
+        for name, default in LAYOUT.items()
+        if len({str(each.get(name, default)).strip().lower() for each in used}) > 1
+    ]
 
 
 def _has_tags(table: Any) -> bool:  # noqa: ANN401  (untyped)
@@ -238,6 +259,7 @@ def _snapshot(found: Any) -> PaimonSnapshot:  # noqa: ANN401  (untyped)
         rows_changed=found.delta_record_count,
         changelog_rows=found.changelog_record_count or 0 if changelog else None,
         properties=dict(found.properties or {}),
+        is_of_batch=found.commit_identifier == _BATCH,
     )
 
 
