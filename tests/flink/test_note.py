@@ -1,5 +1,6 @@
 """Taking note of rows and letters that another writer committed, proven by the topic."""
 
+import dataclasses
 import json
 
 import pytest
@@ -11,8 +12,8 @@ from headrace.definitions.properties import (
     WATERMARK,
 )
 from headrace.definitions.stream import Stream
-from headrace.errors import RecordsMissingError, StreamOwnedError
-from headrace.flink import handover
+from headrace.errors import HandoverError, RecordsMissingError, StreamOwnedError
+from headrace.flink import handover, note
 from headrace.flink.jobs import StreamJob
 from headrace.flink.note import Noted, take_note
 from headrace.flink_access import FlinkAccess
@@ -205,3 +206,33 @@ def test_letters_that_are_being_committed_are_refused_once_flink_owns_the_stream
         ingest(lake, stream, source=topic)
     assert left == []
     assert dead.head().snapshot_id == before
+
+
+def test_letters_before_which_rows_are_missing_keep_a_stream_from_flink(
+    lake: Lake, stream: Stream, topic: LogSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ingest(lake, stream, source=topic)
+    job = StreamJob(lake, stream, access=FlinkAccess(uri="http://no", gateway_uri="http://no"))
+    monkeypatch.setattr(StreamJob, "sql", lambda *_, **__: None)
+    monkeypatch.setattr(StreamJob, "submit", lambda _: None)
+    monkeypatch.setattr(note, "open_source", lambda *_: topic)
+    commits: list[str] = []
+
+    def interrupt(point: str) -> None:
+        """End an ingester once its letters are committed, and its rows are not."""
+        commits.extend([point] if point == "commit.after_manifests" else [])
+        if len(commits) > 1:
+            raise KeyboardInterrupt
+
+    topic.grow(1, [value(8), value(10)])
+    with monkeypatch.context() as patch:
+        patch.setattr(attempt, "crash_point", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            ingest(lake, stream, source=topic)
+    before = job.owner
+    with refused(HandoverError, stream=stream.name):
+        handover.to_flink(job)
+    assert job.owner == dataclasses.replace(before, epoch=before.epoch + 1)
+    ingest(lake, stream, source=topic)  # takes what is left, as the error advises
+    handover.to_flink(job)
+    assert job.owner.by == FLINK
