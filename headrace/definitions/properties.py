@@ -44,6 +44,9 @@ OWNER_PREFIX = (
 EPOCH_PREFIX = (
     "headrace.epoch."  # and the stream; of the table of dead letters: since when Flink has it
 )
+LETTERS_SINCE_PREFIX = (
+    "headrace.letters_since."  # and the stream; of that table too: its sequence number then
+)
 
 # properties of the feature table of a window view
 VIEW_BEGIN = "headrace.view_begin"  # JSON: where the job of Flink that writes it begins

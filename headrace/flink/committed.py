@@ -1,31 +1,53 @@
 """Which checkpoints of which jobs are in a table, as the summaries of its snapshots say."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 
 from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.snapshots import Snapshot
+
+from headrace.ingest.owner import FLINK, Owner
 
 JOB, CHECKPOINT = "flink.job-id", "flink.max-committed-checkpoint-id"
 
 
 def committed_checkpoint(metadata: TableMetadata, *, jobs: Collection[str]) -> int:
     """Return the newest checkpoint of some jobs whose rows are in the table; 0 if there is none."""
-    return max((number for job, number in _commits(metadata) if job in jobs), default=0)
+    return max(
+        (
+            int(_said(snapshot, CHECKPOINT) or 0)
+            for job, snapshot in commits_after(metadata, sequence=0)
+            if job in jobs
+        ),
+        default=0,
+    )
 
 
-def writers_since(metadata: TableMetadata, *, snapshot_id: int | None) -> tuple[str, ...]:
-    """Return the jobs of Flink that committed after a snapshot, in order; all if it is not there."""
-    after = 0
+def writers_in(metadata: TableMetadata, owner: Owner) -> tuple[str, ...]:
+    """Return the jobs of Flink that committed in an epoch, in order."""
+    after = owner.since_sequence
+    if after is None:  # an epoch that an earlier version began
+        since = metadata.snapshot_by_id(owner.since_snapshot_id or 0)
+        after = 0 if since is None else since.sequence_number or 0
+    return tuple(dict.fromkeys(job for job, _ in commits_after(metadata, sequence=after)))
+
+
+def begun(metadata: TableMetadata, *, epoch: int, by: str = FLINK) -> Owner:
+    """Return the owner of an epoch that begins with a table as it is."""
+    return Owner(by=by, epoch=epoch, since_sequence=sequence_of(metadata))
+
+
+def sequence_of(metadata: TableMetadata) -> int:
+    """Return a table's sequence number: its later snapshots have greater ones."""
+    return max(0, metadata.next_sequence_number() - 1)  # the first format has none
+
+
+def commits_after(metadata: TableMetadata, *, sequence: int) -> Iterator[tuple[str, Snapshot]]:
+    """Yield the commits of jobs of Flink after a sequence number of the table, in order."""
     for each in metadata.snapshots:
-        if each.snapshot_id == snapshot_id:
-            after = each.sequence_number or 0
-    found = dict.fromkeys(job for job, _ in _commits(metadata, after=after))
-    return tuple(found)
+        job = _said(each, JOB)
+        if job and (each.sequence_number or 0) > sequence:
+            yield job, each
 
 
-def _commits(metadata: TableMetadata, *, after: int = 0) -> Iterator[tuple[str, int]]:
-    for each in metadata.snapshots:
-        if (each.sequence_number or 0) <= after or each.summary is None:
-            continue
-        said: Mapping[str, str] = each.summary.additional_properties
-        if said.get(JOB):
-            yield said[JOB], int(said.get(CHECKPOINT, "0"))
+def _said(snapshot: Snapshot, key: str) -> str | None:
+    return None if snapshot.summary is None else snapshot.summary.additional_properties.get(key)

@@ -8,8 +8,11 @@ An audit before and after shows that nothing is lost and nothing is there twice.
 
 from dataclasses import dataclass, replace
 
-from headrace.definitions.properties import EPOCH_PREFIX
+from pyiceberg.table.metadata import TableMetadata
+
+from headrace.definitions.properties import EPOCH_PREFIX, LETTERS_SINCE_PREFIX
 from headrace.errors import HandoverError
+from headrace.flink.committed import begun, sequence_of
 from headrace.flink.job import JobStatus
 from headrace.flink.jobs import StreamJob
 from headrace.flink.note import take_note
@@ -57,7 +60,7 @@ def to_flink(job: StreamJob) -> Handover:
     found = _audited(job)
     if before.by == FLINK and not before.jobs and not job.wrote(before):
         return _done(job, found, job.submit())  # an epoch whose job never started
-    now = Owner(by=FLINK, epoch=before.epoch + 1, since_snapshot_id=job.table.head().snapshot_id)
+    now = begun(job.table.iceberg().metadata, epoch=before.epoch + 1)
     job.set_owner(before, now)
     _tell_letters(job, now)
     # a commit of headrace that was under way either landed before, or is refused
@@ -72,14 +75,18 @@ def to_flink(job: StreamJob) -> Handover:
 def _tell_letters(job: StreamJob, owner: Owner) -> None:
     """Let the table of dead letters know the epoch, so that a commit to it that is under way is judged again.
 
-    The owner is said by the stream's table: a commit that was staged before would not hear of it.
+    The owner is said by the stream's table: a commit that was staged before would not hear of it. What is
+    written from now on is of jobs of this epoch.
     """
+    key, epoch = EPOCH_PREFIX + job.subject, str(owner.epoch)
+
+    def changes_of(found: TableMetadata) -> dict[str, str | None]:
+        if found.properties.get(key) == epoch:
+            return {}
+        return {key: epoch, LETTERS_SINCE_PREFIX + job.subject: str(sequence_of(found))}
+
     if job.lake.exists(dead_letters.TABLE):
-        key, epoch = EPOCH_PREFIX + job.subject, str(owner.epoch)
-        table = job.lake.table(dead_letters.TABLE)
-        move_properties(
-            table, lambda found: {} if found.properties.get(key) == epoch else {key: epoch}
-        )
+        move_properties(job.lake.table(dead_letters.TABLE), changes_of)
 
 
 def to_headrace(job: StreamJob) -> Handover:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from headrace.errors import FlinkRefusedError, StreamOwnedError
 from headrace.flink.backfill import Missing, missing_rows
 from headrace.flink.client import root_exception
+from headrace.flink.committed import begun
 from headrace.flink.places import catalog_of
 from headrace.flink.session import SESSION
 from headrace.flink.view_job import ViewJob
@@ -43,8 +44,7 @@ def backfill_by_flink(job: ViewJob) -> Missing:
     if before.by != HEADRACE:
         raise StreamOwnedError(job.subject, owner=before.by, epoch=before.epoch, wanted=HEADRACE)
     job.refuse_running(before)
-    since = job.table.head().snapshot_id
-    owner = Owner(by=BATCH, epoch=before.epoch + 1, since_snapshot_id=since)
+    owner = begun(job.table.iceberg().metadata, by=BATCH, epoch=before.epoch + 1)
     job.set_owner(before, owner)
     try:
         missing = missing_rows(job.lake, job.rows, job.table)

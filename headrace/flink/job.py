@@ -15,7 +15,7 @@ from headrace.errors import (
     TwoOwnersError,
 )
 from headrace.flink.client import Gateway, JobManager, JobOverview
-from headrace.flink.committed import committed_checkpoint, writers_since
+from headrace.flink.committed import committed_checkpoint, writers_in
 from headrace.flink.health import CHANGED, SCHEMAS, WAITING, Health, health, no_slots
 from headrace.flink.places import access_of
 from headrace.flink.session import SESSION
@@ -162,12 +162,11 @@ class FlinkJob(ABC):
 
     def wrote(self, owner: Owner) -> bool:
         """Whether a job of an epoch committed something."""
-        metadata = self.table.iceberg().metadata
-        return bool(writers_since(metadata, snapshot_id=owner.since_snapshot_id))
+        return bool(writers_in(self.table.iceberg().metadata, owner))
 
     def ended(self, owner: Owner) -> str:
         """Say what became of the job of an epoch that does not run."""
-        found = [each for each in self.manager.jobs(name=self.name(owner))]
+        found = self.manager.jobs(name=self.name(owner))
         return found[0].state if found else "the JobManager does not know it"
 
     def set_owner(
@@ -242,6 +241,10 @@ class FlinkJob(ABC):
         what = f"it runs by plan `{owner.plan}`, and its declaration is now `{plan}`"
         return replace(found, faults={**found.faults, CHANGED: what})
 
+    def refuse_lost(self, owner: Owner) -> None:
+        """Refuse what a job that is not known wrote, and another would write again; see `refuse_writers`."""
+        self.refuse_writers(owner)
+
     def refuse_writers(self, owner: Owner) -> None:
         """Refuse what was committed to the table by others than the jobs of an epoch.
 
@@ -249,10 +252,8 @@ class FlinkJob(ABC):
             TwoOwnersError: If there is something.
 
         """
-        metadata = self.table.iceberg().metadata
-        wrote = writers_since(metadata, snapshot_id=owner.since_snapshot_id)
-        others = tuple(each for each in wrote if each not in owner.jobs)
-        if others:
+        wrote = writers_in(self.table.iceberg().metadata, owner)
+        if others := tuple(each for each in wrote if each not in owner.jobs):
             raise TwoOwnersError(self.subject, owner=self.name(owner), others=others)
 
     def _status(self, owner: Owner, job_id: str, found: Health | None) -> JobStatus:
@@ -285,8 +286,7 @@ class FlinkJob(ABC):
             FlinkJobUnwellError: Naming each fault and the root exception.
 
         """
-        found = self.status()
-        self.refuse_unwell(found)
+        self.refuse_unwell(found := self.status())
         return found
 
     def refuse_unwell(self, found: JobStatus) -> None:

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 
 from headrace.definitions.stream import Stream
-from headrace.errors import FlinkCannotError
+from headrace.errors import FlinkCannotError, TwoOwnersError
 from headrace.flink.ingest_sql import ingest_sql
 from headrace.flink.job import FlinkJob, JobStatus
+from headrace.flink.letter_writers import letter_writers
 from headrace.flink.places import places_of
 from headrace.flink.starts import starts_of
 from headrace.flink.statements import JobSql
@@ -13,6 +14,7 @@ from headrace.flink.unread import upserted
 from headrace.flink.writers import writers_of
 from headrace.flink_access import FlinkAccess
 from headrace.ingest import dead_letters
+from headrace.ingest.owner import Owner
 from headrace.ingest.stream_tables import open_tables
 from headrace.tables.lake import LakeTable, OpenLake
 
@@ -61,6 +63,25 @@ class StreamJob(FlinkJob):
             group=group,
             writers=writers.by_id,
         )
+
+    def wrote(self, owner: Owner) -> bool:
+        """Whether a job of an epoch committed rows or dead letters."""
+        return super().wrote(owner) or bool(self._letter_writers(owner))
+
+    def refuse_lost(self, owner: Owner) -> None:
+        """Refuse what was written by a job that was lost before it was written down, dead letters too.
+
+        Raises:
+            TwoOwnersError: If there is something.
+
+        """
+        super().refuse_lost(owner)
+        others = self._letter_writers(owner)
+        if others:
+            raise TwoOwnersError(self.subject, owner=self.name(owner), others=others)
+
+    def _letter_writers(self, owner: Owner) -> tuple[str, ...]:
+        return letter_writers(self.lake, stream=self.subject, known=owner.jobs)
 
     def submit(self) -> JobStatus:
         """Start the job of an epoch that Flink owns, unless it runs or ran already.

@@ -17,6 +17,7 @@ from headrace.errors import (
     TableNotFoundError,
 )
 from headrace.flink.client import JobOverview
+from headrace.flink.committed import begun
 from headrace.flink.health import NO_COMMIT, ORDER, REGISTRY, Health
 from headrace.flink.job import JobStatus
 from headrace.flink.keyed_begin import (
@@ -33,7 +34,7 @@ from headrace.flink.statements import JobSql
 from headrace.flink.table_job import TableJob
 from headrace.flink.unread import upserted
 from headrace.flink_access import FlinkAccess
-from headrace.ingest.owner import FLINK, Owner
+from headrace.ingest.owner import Owner
 from headrace.interop.paimon.client import PaimonWarehouse
 from headrace.interop.paimon.facts import Kind
 from headrace.interop.paimon.lakes import refuse_other_lake
@@ -123,7 +124,7 @@ class KeyedJob(TableJob):
         before = self.owner
         self.refuse_running(before)
         begin = KeyedBegin.of(head.metadata, created_ms=self._created().created_ms())
-        now = Owner(by=FLINK, epoch=before.epoch + 1, since_snapshot_id=head.snapshot_id)
+        now = begun(self.table.iceberg().metadata, epoch=before.epoch + 1)
         self.set_owner(before, now, more=begin.note(table=self.shape.name))
         return self.submit_owned()
 

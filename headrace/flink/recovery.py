@@ -71,7 +71,7 @@ def restore(job: FlinkJob, *, checkpoint: str | None = None) -> JobStatus:
         OldCheckpointError: If rows of a newer one are in the table.
         JobChangedError: If the contract changed since.
         TwoOwnersError: If a job wrote that is not known, as one that was restored, and lost before it was
-            written down: what it wrote would be there twice. Dead letters alone are not looked at.
+            written down: what it wrote would be there twice.
 
     """
     owner = job.owned()
@@ -79,7 +79,7 @@ def restore(job: FlinkJob, *, checkpoint: str | None = None) -> JobStatus:
     if found is not None:
         job.adopt(owner, found)
         return job.status()
-    job.refuse_writers(owner)
+    job.refuse_lost(owner)
     start = _checkpoint(job, owner, checkpoint)
     committed = job.committed(owner)
     if start.number < committed:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from headrace.config import Settings
 from headrace.errors import FlinkCannotSamplesError
 from headrace.flink.begin import Begin
+from headrace.flink.committed import begun
 from headrace.flink.job import JobStatus
 from headrace.flink.live_samples import LiveSamples
 from headrace.flink.places import catalog_of, hidden
@@ -14,7 +15,6 @@ from headrace.flink.statements import JobSql
 from headrace.flink.table_job import TableJob
 from headrace.flink.unread import upserted
 from headrace.flink_access import FlinkAccess
-from headrace.ingest.owner import FLINK, Owner
 from headrace.tables.declare import declare_table
 from headrace.tables.lake import LakeTable, OpenLake
 
@@ -61,8 +61,7 @@ class SampleJob(TableJob):
         before = self.owner
         self.refuse_running(before)
         begins = begins_now(self.lake, self.live)
-        since = self.table.head().snapshot_id
-        now = Owner(by=FLINK, epoch=before.epoch + 1, since_snapshot_id=since)
+        now = begun(self.table.iceberg().metadata, epoch=before.epoch + 1)
         self.set_owner(before, now, more=noted(begins))
         return self.submit_owned()
 

@@ -8,6 +8,7 @@ from headrace.definitions.window_rows import WindowRows
 from headrace.errors import FlinkCannotViewError, StreamOwnedError
 from headrace.flink.backfill import Missing, add_rows, feature_table, missing_rows
 from headrace.flink.begin import Begin
+from headrace.flink.committed import begun
 from headrace.flink.job import JobStatus
 from headrace.flink.places import catalog_of, hidden
 from headrace.flink.python import python_session, refuse_function, refuse_python
@@ -19,7 +20,7 @@ from headrace.flink.view_limits import refuse_view
 from headrace.flink.window_sql import view_sql
 from headrace.flink_access import FlinkAccess
 from headrace.identifiers import TableName
-from headrace.ingest.owner import BATCH, FLINK, HEADRACE, Owner
+from headrace.ingest.owner import BATCH, HEADRACE, Owner
 from headrace.tables.lake import LakeTable, OpenLake
 
 
@@ -126,8 +127,7 @@ class ViewJob(TableJob):
         nobody = Owner(by=HEADRACE, epoch=before.epoch + 1)
         self.set_owner(before, nobody)
         missing = self._backfill(nobody)
-        head = self.table.head()
-        now = Owner(by=FLINK, epoch=nobody.epoch, since_snapshot_id=head.snapshot_id)
+        now = begun(self.table.iceberg().metadata, epoch=nobody.epoch)
         self.set_owner(nobody, now, more=missing.begin.note())
         return self.submit_owned()
 

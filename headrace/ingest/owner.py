@@ -29,7 +29,8 @@ class Owner:
         epoch: How often the owner changed.
         jobs: The ids that Flink gave to the jobs of this epoch, the newest last.
         plan: The plan of these jobs.
-        since_snapshot_id: The snapshot of the table when the epoch began.
+        since_sequence: The sequence number of the table when the epoch began: later snapshots have greater ones.
+        since_snapshot_id: Its snapshot then, of an epoch that an earlier version began.
         savepoint: Where the last job was stopped, if it was.
         checkpoint: The number of that savepoint.
 
@@ -39,6 +40,7 @@ class Owner:
     epoch: int = 0
     jobs: tuple[str, ...] = ()
     plan: str = ""
+    since_sequence: int | None = None
     since_snapshot_id: int | None = None
     savepoint: str = ""
     checkpoint: int = 0

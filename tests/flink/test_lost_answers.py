@@ -111,7 +111,7 @@ def test_what_a_job_wrote_that_was_lost_before_it_was_known_is_not_written_again
         epoch=1,
         jobs=("c0",),
         plan="first",
-        since_snapshot_id=table.head().snapshot_id,
+        since_sequence=table.iceberg().metadata.next_sequence_number() - 1,
         savepoint="file:///s/savepoint-1",
         checkpoint=7,
     )
