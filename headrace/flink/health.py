@@ -9,8 +9,8 @@ from headrace.flink.client import root_exception
 RESTARTS_MAX = 3  # within the window
 RESTARTS_WINDOW_MS = 10 * 60 * 1000
 FAILED_MAX = 3  # checkpoints in a row
-# the sink commits an empty snapshot after ten checkpoints without a record
-UNCOMMITTED_MAX = 12
+# a sink commits an empty snapshot after ten checkpoints without a record, and counts again when its job starts again
+UNCOMMITTED_MAX = 22
 RESTARTS, CHECKPOINTS, NO_COMMIT = "restarts", "checkpoints-fail", "nothing-commits"
 CHANGED = "declaration-changed"
 SCHEMAS = "schemas-unavailable"
@@ -69,10 +69,7 @@ def health(
     failed = _failed(checkpoints)
     if failed >= FAILED_MAX:
         faults[CHECKPOINTS] = f"{failed} in a row; {_why(checkpoints) or root or 'see its log'}"
-    if number - committed > UNCOMMITTED_MAX:
-        faults[NO_COMMIT] = (
-            f"checkpoint {number} is complete, and the newest in the table is {committed}"
-        )
+    faults |= not_committed(number, committed=committed)
     return Health(
         state=state,
         restarts=restarts,
@@ -81,6 +78,14 @@ def health(
         root=root,
         faults=faults,
     )
+
+
+def not_committed(checkpoint: int, *, committed: int, table: str = "the table") -> dict[str, str]:
+    """Name checkpoints that are complete and not in a table, if there are more than an idle job leaves."""
+    if checkpoint - committed <= UNCOMMITTED_MAX:
+        return {}
+    what = f"checkpoint {checkpoint} is complete, and the newest in {table} is {committed}"
+    return {NO_COMMIT: what}
 
 
 def no_slots(overview: Mapping[str, Any]) -> dict[str, str]:

@@ -1,9 +1,13 @@
 """The job of a stream, which takes its topic into its table."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from headrace.definitions.stream import Stream
 from headrace.errors import FlinkCannotError, TwoOwnersError
+from headrace.flink.client import JobOverview
+from headrace.flink.committed import committed_checkpoint
+from headrace.flink.health import Health, not_committed
 from headrace.flink.ingest_sql import ingest_sql
 from headrace.flink.job import FlinkJob, JobStatus
 from headrace.flink.letter_writers import letter_writers
@@ -63,6 +67,20 @@ class StreamJob(FlinkJob):
             group=group,
             writers=writers.by_id,
         )
+
+    def health_of(self, job: JobOverview, owner: Owner) -> Health:
+        """Judge a job that runs by each of its tables: one sink may commit, and the other not any more.
+
+        Snapshots of dead letters of this job may have expired among those of others: none says nothing.
+        """
+        found = super().health_of(job, owner)
+        faults = dict(found.faults)
+        for each in self.tables:
+            committed = committed_checkpoint(each.iceberg().metadata, jobs=owner.jobs)
+            if committed:
+                name = f"`{each.name}`"
+                faults |= not_committed(found.checkpoint, committed=committed, table=name)
+        return replace(found, faults=faults)
 
     def wrote(self, owner: Owner) -> bool:
         """Whether a job of an epoch committed rows or dead letters."""

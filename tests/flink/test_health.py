@@ -74,8 +74,8 @@ def test_checkpoints_that_fail_in_a_row_are_named() -> None:
 
 def test_checkpoints_that_complete_and_are_not_committed_are_named() -> None:
     assert set(judged(completed=30, committed=7).faults) == {NO_COMMIT}
-    # an idle job commits after ten checkpoints only
-    assert judged(completed=18, committed=7).faults == {}
+    # an idle job commits after ten checkpoints, and it may just have started again
+    assert judged(completed=29, committed=7).faults == {}
 
 
 def test_a_job_for_which_no_slot_is_free_is_named() -> None:

@@ -1,13 +1,17 @@
 """A job that was lost before it was known may have written dead letters alone: they are not written again."""
 
+from typing import Any
+
 import pyarrow as pa
 import pytest
 
 from headrace.api import Lake
 from headrace.errors import FlinkJobLostError, TwoOwnersError
 from headrace.flink import note
+from headrace.flink.client import JobOverview
 from headrace.flink.committed import CHECKPOINT, JOB, sequence_of, writers_in
 from headrace.flink.handover import to_flink
+from headrace.flink.health import NO_COMMIT
 from headrace.flink.jobs import StreamJob
 from headrace.flink.letter_writers import letter_writers
 from headrace.flink.recovery import restore
@@ -72,6 +76,31 @@ def test_letters_of_a_lost_job_are_not_written_again(
         with refused(FlinkJobLostError, stream=STREAM.name):
             job.submit_owned()
         assert {path for path, _ in asked} == {"GET /jobs/overview"}
+
+
+def test_a_job_is_judged_by_the_table_to_which_it_commits_least(
+    lake: Lake, letters: LakeTable
+) -> None:
+    """The sink of rows commits, and that of dead letters waits for ever, as after a change of parallelism."""
+    completed = {"latest": {"completed": {"id": 90}}}
+    replies: dict[str, list[tuple[int, Any]]] = {
+        "GET /jobs/c0/exceptions": [(200, {})],
+        "GET /jobs/c0/checkpoints": [(200, completed)],
+    }
+    runs = JobOverview(id="c0", name="a job", state="RUNNING", started_ms=0)
+    with answering(replies) as (address, _):
+        job = StreamJob(lake, STREAM, access=FlinkAccess(uri=address, gateway_uri=address))
+        owner = Owner(by=FLINK, epoch=1, jobs=("c0",))
+        by_job(job.table, "c0", checkpoint=90)
+        assert job.health_of(runs, owner).faults == {}
+        by_job(letters, "c0", checkpoint=68)
+        assert job.health_of(runs, owner).faults == {}
+        owner = Owner(by=FLINK, epoch=1, jobs=("c0", "c1"))
+        by_job(job.table, "c1", checkpoint=91)
+        completed["latest"]["completed"]["id"] = 91
+        faults = job.health_of(runs, owner).faults
+        assert set(faults) == {NO_COMMIT}
+        assert "newest in `dead_letters.records` is 68" in faults[NO_COMMIT]
 
 
 def test_what_a_tag_keeps_of_an_earlier_epoch_is_of_no_other_owner(
