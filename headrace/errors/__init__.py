@@ -41,6 +41,7 @@ from headrace.errors.engines import (
 from headrace.errors.findings import FindingCode
 from headrace.errors.flink import (
     FlinkCannotError,
+    FlinkCannotReachError,
     FlinkCannotSamplesError,
     FlinkCannotViewError,
     FlinkJobLostError,
@@ -258,6 +259,7 @@ __all__ = [
     "FileReason",
     "FindingCode",
     "FlinkCannotError",
+    "FlinkCannotReachError",
     "FlinkCannotSamplesError",
     "FlinkCannotViewError",
     "FlinkJobLostError",

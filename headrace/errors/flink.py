@@ -28,6 +28,18 @@ class FlinkCannotError(LakeError):
         )
 
 
+class FlinkCannotReachError(LakeError):
+    """Flink cannot reach the tables or the topic of a job as headrace does."""
+
+    def __init__(self, subject: str, what: str, *, advice: str) -> None:
+        self.subject, self.what, self.advice = subject, what, advice
+        super().__init__(
+            f"Flink cannot write {_shown(subject)}: {what}",
+            state=NOTHING_CHANGED,
+            remedy=Remedy(advice=advice),
+        )
+
+
 class FlinkUnavailableError(LakeError):
     """Flink's JobManager or its SQL gateway does not answer."""
 

@@ -1,5 +1,6 @@
 """Flink's two REST interfaces: the SQL gateway takes statements, the JobManager knows jobs."""
 
+import http.client
 import json
 import time
 import urllib.error
@@ -190,13 +191,15 @@ def _ask(
     except urllib.error.HTTPError as error:
         msg = f"{method} {path.split('?')[0]}"
         raise FlinkRefusedError(msg, _said(error)) from error
-    except (OSError, ValueError) as error:
-        raise FlinkUnavailableError(address, str(error)) from error
+    # the last is of a server that ends while it answers, and of one that does not speak HTTP
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        raise FlinkUnavailableError(address, str(reason).strip()) from error
 
 
 def _said(error: urllib.error.HTTPError) -> str:
     try:
         said = json.loads(error.read()).get("errors") or [str(error)]
-    except (OSError, ValueError):
+    except (OSError, ValueError, http.client.HTTPException):
         return str(error)
     return _root("\n".join(str(each) for each in said).replace("\n\t", "\n"))

@@ -222,7 +222,8 @@ def printed(settings: Settings, stream: Stream) -> JobSql:
     """Write the statements without secrets, as if the stream's table had one snapshot.
 
     Raises:
-        FlinkCannotError: If the contract declares no keyed table, or Flink cannot reach the catalog.
+        FlinkCannotError: If the contract declares no keyed table.
+        FlinkCannotReachError: If Flink cannot reach the catalog.
         PaimonWarehouseError: If nothing says where the warehouse is.
 
     """

@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from headrace.config import Settings
 from headrace.errors import (
-    FlinkCannotError,
+    FlinkCannotReachError,
     PaimonWarehouseError,
     Remedy,
     SettingReason,
@@ -36,7 +36,7 @@ def places_of(settings: Settings, *, stream: str) -> Places:
 
     Raises:
         SettingsError: If nothing says where Kafka is.
-        FlinkCannotError: If the catalog is none that Flink can share, or a client certificate is needed.
+        FlinkCannotReachError: If the catalog is none that Flink can share, or a client certificate is needed.
 
     """
     if settings.kafka is None:
@@ -80,7 +80,8 @@ def hidden(options: Mapping[str, str]) -> dict[str, str]:
 def _topic(access: KafkaAccess, *, stream: str) -> dict[str, str]:
     if access.certificate_file:
         what = "its brokers ask for a client certificate, which Java reads from a store of its own"
-        raise FlinkCannotError(stream, what)
+        advice = "name brokers that ask for none, or take the stream with `headrace ingest run`"
+        raise FlinkCannotReachError(stream, what, advice=advice)
     found = {"properties.bootstrap.servers": access.servers}
     if access.security != "plaintext":
         found["properties.security.protocol"] = access.security.upper()
@@ -111,12 +112,15 @@ def catalog_of(settings: Settings, *, stream: str) -> dict[str, str]:
     """Return the options of the lake's catalog.
 
     Raises:
-        FlinkCannotError: If it is none that Flink can share.
+        FlinkCannotReachError: If it is none that Flink can share.
 
     """
     if settings.catalog or settings.catalog_server is None:
         what = "its tables are in a catalog that is not on PostgreSQL"
-        raise FlinkCannotError(stream, what)
+        advice = (
+            "use a profile whose catalog is on PostgreSQL (`catalog_uri`), as after `make flink-up`"
+        )
+        raise FlinkCannotReachError(stream, what, advice=advice)
     parts = urlsplit(settings.catalog_server.get_secret_value())
     query = dict(parse_qsl(parts.query))
     options = query.get("options", "")

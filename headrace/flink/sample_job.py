@@ -78,7 +78,7 @@ def printed(settings: Settings, live: LiveSamples) -> JobSql:
     """Write the statements of a job without secrets, as if the tables had one snapshot.
 
     Raises:
-        FlinkCannotError: If Flink cannot reach the catalog.
+        FlinkCannotReachError: If Flink cannot reach the catalog.
 
     """
     options = hidden(catalog_of(settings, stream=live.recipe.table))

@@ -6,6 +6,11 @@ _TABLE, _FILE = "raw.events", "/lake/warehouse/raw/events/data/1.parquet"
 
 EXAMPLES: tuple[errors.LakeError, ...] = (
     errors.FlinkCannotError("clicks", "lists of `double`", field="scores"),
+    errors.FlinkCannotReachError(
+        "features.recent",
+        "its tables are in a catalog that is not on PostgreSQL",
+        advice="use a profile whose catalog is",
+    ),
     errors.FlinkCannotSamplesError(
         "ctr", "a look-up of features as they were then", key="features"
     ),

@@ -1,6 +1,7 @@
 """The clients of Flink's REST interfaces, against recorded replies."""
 
 import socket
+import threading
 
 import pytest
 
@@ -66,6 +67,26 @@ def test_a_server_that_is_down_is_unavailable_and_worth_another_try() -> None:
     with pytest.raises(FlinkUnavailableError) as caught:
         JobManager(access(address)).jobs(name="")
     assert caught.value.retryable
+    assert caught.value.address == address
+
+
+@pytest.mark.parametrize(
+    "said", [b"\x00\x02\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"]
+)
+def test_an_answer_that_is_none_or_ends_in_the_middle_is_unavailable(said: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"http://127.0.0.1:{server.getsockname()[1]}"
+
+        def answer() -> None:
+            with server.accept()[0] as asked:
+                asked.recv(1 << 16)
+                asked.sendall(said)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(FlinkUnavailableError) as caught:
+            JobManager(access(address)).jobs(name="")
+        thread.join()
     assert caught.value.address == address
 
 

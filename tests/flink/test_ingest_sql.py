@@ -7,9 +7,9 @@ import pytest
 
 from headrace.config import Settings
 from headrace.definitions.load import load_streams
-from headrace.errors import FlinkCannotError
+from headrace.errors import FlinkCannotError, FlinkCannotReachError
 from headrace.flink.ingest_sql import ingest_sql
-from headrace.flink.places import HIDDEN
+from headrace.flink.places import HIDDEN, catalog_of
 from headrace.ingest.sources.base import SourcePartition
 from tests.flink.contracts import EVERY_TYPE, PLACES, contract
 from tests.golden.golden import Golden
@@ -33,6 +33,13 @@ def test_secrets_are_in_what_is_run_and_not_in_what_is_shown() -> None:
     assert "tangerine" not in shown
     assert f"'{HIDDEN}'" in shown
     assert "tangerine" not in repr(PLACES)
+
+
+def test_tables_that_flink_cannot_reach_are_no_fault_of_what_is_declared(
+    settings: Settings,
+) -> None:
+    with refused(FlinkCannotReachError, subject="features.recent"):
+        catalog_of(settings, stream="features.recent")
 
 
 def test_no_record_is_dropped_or_jumped_over_by_an_option() -> None:

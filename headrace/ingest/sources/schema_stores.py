@@ -1,6 +1,7 @@
 """Where schemas of ids come from: a registry that speaks Confluent's API, or files."""
 
 import base64
+import http.client
 import json
 import urllib.error
 import urllib.parse
@@ -111,8 +112,8 @@ class Registry:
                 return None
             msg = f"it answers {error.code} for `{path}`"
             raise self._failed(msg) from None
-        except (OSError, ValueError) as error:
-            raise self._failed(str(error)) from None
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            raise self._failed(str(error).strip()) from None
 
     def _failed(self, detail: str) -> SchemaUnavailableError:
         return SchemaUnavailableError(self._topic, where=self._url, detail=detail)
