@@ -62,7 +62,8 @@ def _show_findings(out: "Output", found: "tuple[Finding, ...]") -> None:
     for each in found:
         out.show(f"{each.kind:<6}  {each.subject}: {each.text}")
         for remedy in each.remedies:
-            out.show(f"        → {remedy.line or remedy}")
+            said = remedy.advice or remedy.otherwise or not remedy.command
+            out.show(f"        → {remedy if said else remedy.line}")
 
 
 def _show_streams(out: "Output", standing: "Standing", *, now: dt.datetime) -> None:

@@ -1,6 +1,5 @@
 """What a reader asks of Kafka: clients with fixed settings, and facts that come from a partition's leader."""
 
-import logging
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient
 
 from headrace.errors import TopicAccessError, TopicNotFoundError, TopicUnreachableError
+from headrace.ingest.sources.kafka_log import Once
 
 ANSWER_S_MAX = 15.0  # of one request, with the search for brokers
 QUEUE_KIB = 64 * 1024  # what a client fetches ahead; it stops fetching beyond, and loses nothing
@@ -23,7 +23,6 @@ _FETCH_BYTES_MAX = 16 * 1024 * 1024  # one answer, which overshoots the queue
 # also what one batch of records may take when it is decompressed; the client enlarges its buffer by
 # threes, so that a third of it is sure to be read. Beyond it the partition stands still, by name.
 ANSWER_BYTES_MAX = 1_000_000_000
-_LOG = logging.getLogger(__name__)
 # the server refuses these settings of a profile for good; waiting would not help
 _REFUSED = frozenset(
     {
@@ -84,6 +83,7 @@ class KafkaClient:
     make_consumer: Callable[[dict[str, object]], Consumer] = Consumer
     answer_s_max: float | None = None
     refused: KafkaError | None = field(default=None, init=False)
+    _log: Once = field(default_factory=Once, init=False)
     _admin: AdminClient | None = field(default=None, init=False)
     _asking: Consumer | None = field(default=None, init=False)
     _known: set[int] = field(default_factory=set[int], init=False)
@@ -253,7 +253,7 @@ class KafkaClient:
             **self.settings,
             "client.id": "headrace",
             "error_cb": self._note,
-            "logger": _LOG,
+            "logger": self._log,
             "log_level": 4,
         }
 
