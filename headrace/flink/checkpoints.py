@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Self
 
 from headrace.errors import NoCheckpointError
+from headrace.ingest.owner import Owner
 from headrace.storage.open import folders_of
 from headrace.tables.lake import LakeTable
 
+STATE_PATH = "execution.state-recovery.path"  # the option that says with which state a job begins
 _NUMBER = re.compile(r"/chk-([0-9]{1,15})/?$")
 _COMPLETE = "_metadata"  # written last
 
@@ -32,6 +34,19 @@ class Checkpoint:
         if found is None:
             raise NoCheckpointError(stream, folder=location)
         return cls(location=location.rstrip("/"), number=int(found[1]))
+
+
+def refuse_foreign(location: str, owner: Owner, *, stream: str) -> None:
+    """Refuse a state that is not of the jobs of this epoch: numbers of checkpoints compare only among those.
+
+    The state of an earlier epoch holds other offsets, and rows that are in the table would be written again.
+
+    Raises:
+        NoCheckpointError: If it is one.
+
+    """
+    if location != owner.savepoint and not any(f"/{each}/" in location for each in owner.jobs):
+        raise NoCheckpointError(stream, folder=location)
 
 
 def newest_checkpoint(

@@ -14,6 +14,7 @@ from headrace.errors import (
     StreamOwnedError,
     TwoOwnersError,
 )
+from headrace.flink.checkpoints import STATE_PATH, refuse_foreign
 from headrace.flink.client import Gateway, JobManager, JobOverview
 from headrace.flink.committed import committed_checkpoint, writers_in
 from headrace.flink.health import CHANGED, SCHEMAS, WAITING, Health, health, no_slots
@@ -109,11 +110,10 @@ class FlinkJob(ABC):
 
         """
         found = [each for each in self.manager.jobs(name=self.family()) if each.is_running]
-        ours = [each for each in found if each.name == self.name(owner)]
-        others = tuple(f"{each.name} ({each.id})" for each in found if each not in ours[:1])
-        if others:
+        ours = next((each for each in found if each.name == self.name(owner)), None)
+        if others := tuple(f"{each.name} ({each.id})" for each in found if each is not ours):
             raise TwoOwnersError(self.subject, owner=self.name(owner), others=others)
-        return ours[0] if ours else None
+        return ours
 
     def submit_owned(self) -> JobStatus:
         """Start the job of an epoch that Flink owns, unless it runs or ran already.
@@ -123,8 +123,7 @@ class FlinkJob(ABC):
             FlinkJobLostError: If the job started once, and does not run now.
 
         """
-        owner = self.owned()
-        found = self.running(owner)
+        found = self.running(owner := self.owned())
         if found is None:
             if owner.jobs or self.wrote(owner):
                 raise FlinkJobLostError(self.subject, job=self.name(owner), found=self.ended(owner))
@@ -146,10 +145,12 @@ class FlinkJob(ABC):
         """Submit a job, and write down its id; what it begins by before, since its answer may be lost.
 
         Raises:
+            NoCheckpointError: If its state is that of a job of an earlier epoch.
             StreamOwnedError: If the owner changed meanwhile; the job was cancelled.
             FlinkUnavailableError, FlinkRefusedError: If it did not start.
 
         """
+        refuse_foreign(more.get(STATE_PATH, owner.savepoint), owner, stream=self.subject)
         properties = {**SESSION, **sql.session, "pipeline.name": self.name(owner), **more}
         starting = replace(owner, plan=sql.plan)
         self.set_owner(owner, starting, more=self.start_note())
@@ -166,8 +167,8 @@ class FlinkJob(ABC):
 
     def ended(self, owner: Owner) -> str:
         """Say what became of the job of an epoch that does not run."""
-        found = self.manager.jobs(name=self.name(owner))
-        return found[0].state if found else "the JobManager does not know it"
+        states = [each.state for each in self.manager.jobs(name=self.name(owner))]
+        return next(iter(states), "the JobManager does not know it")
 
     def set_owner(
         self, before: Owner, now: Owner, *, more: Mapping[str, str] | None = None
@@ -178,16 +179,16 @@ class FlinkJob(ABC):
             StreamOwnedError: If the owner changed meanwhile.
 
         """
-        name = self.subject
 
         def changes_of(metadata: TableMetadata) -> dict[str, str | None]:
-            found = Owner.read(metadata.properties, stream=name)
+            said = metadata.properties
+            found = Owner.read(said, stream=self.subject)
             if found == now:  # the answer of an attempt was lost, or there is nothing but `more`
-                said = metadata.properties
                 return {key: value for key, value in (more or {}).items() if said.get(key) != value}
             if found != before:
-                raise StreamOwnedError(name, owner=found.by, epoch=found.epoch, wanted=now.by)
-            return {**now.note(stream=name), **(more or {})}
+                by, epoch = found.by, found.epoch
+                raise StreamOwnedError(self.subject, owner=by, epoch=epoch, wanted=now.by)
+            return {**now.note(stream=self.subject), **(more or {})}
 
         move_properties(self.table, changes_of)
 
@@ -209,8 +210,7 @@ class FlinkJob(ABC):
         if owner.by != FLINK:
             ours = self.name(owner) if owner.by == BATCH else ""
             running = [each for each in self.manager.jobs(name=self.family()) if each.is_running]
-            others = tuple(f"{each.name} ({each.id})" for each in running if each.name != ours)
-            if others:
+            if others := tuple(f"{each.name} ({each.id})" for each in running if each.name != ours):
                 raise TwoOwnersError(self.subject, owner=owner.by, others=others)
             return self._status(owner, "", None)
         found = self.running(owner)

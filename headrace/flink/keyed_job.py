@@ -8,7 +8,6 @@ from headrace.definitions.stream import Stream
 from headrace.errors import (
     DatabaseUnavailableError,
     FlinkCannotError,
-    NoCheckpointError,
     PaimonMissingError,
     PaimonReadError,
     PaimonTableDiffersError,
@@ -148,19 +147,14 @@ class KeyedJob(TableJob):
         refuse_other_lake(found.definition, stream_table=stream_table, uuid=self.table_uuid)
 
     def start(self, owner: Owner, sql: JobSql, more: Mapping[str, str]) -> None:
-        """Submit a job as any, which writes the table that the first job of this epoch was to write.
+        """Submit a job that writes the table which the first job of this epoch was to write, as any job.
 
         Raises:
             PaimonOtherLakeError: If another lake has it now.
             PaimonTableDiffersError: If it was changed into one that is not declared.
             PaimonTableStaleError: If that was dropped.
-            NoCheckpointError: If the state is that of a job of an earlier epoch, which wrote another one.
 
         """
-        path = more.get("execution.state-recovery.path", "")
-        own = any(f"/{each}/" in path for each in owner.jobs)
-        if path and path != owner.savepoint and not own:
-            raise NoCheckpointError(self.subject, folder=path)
         name = self.shape.name
         found = opened(PaimonWarehouse.open(self.lake.settings), name)
         if found is not None:

@@ -11,6 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 import numpy as np
+import pyarrow as pa
 
 from headrace import clock
 from headrace.definitions.properties import (
@@ -164,7 +165,27 @@ def _advance(proven: Proven, records: Records, written: np.ndarray) -> None:
     taken = int(records.offsets[absent[0] - 1]) + 1 if absent[0] else 0
     end = max(proven.end.offset, taken, *(hole.end for hole in holes), 0)
     if end > proven.end.offset:
-        proven.end = Position(end)
+        mark = _mark(records, int(absent[0]), proven.end)
+        proven.end = Position(end, fingerprint=mark)
+
+
+def _mark(records: Records, taken: int, before: Position) -> str:
+    """Return by which a partition is recognized once the first of some records are taken.
+
+    Records that are not written yet follow at nearly every note. Without a mark, a topic that is created
+    again would be read on from the old offsets.
+    """
+    if not records.end.fingerprint or (before.fingerprint and not taken):
+        return before.fingerprint
+    from headrace.ingest.sources.kafka_start import Mark  # its library is an extra
+
+    last = Mark.of(records.end.fingerprint)
+    if last is None:
+        return before.fingerprint
+    time_us = records.times_of([taken - 1]).cast(pa.int64())[0].as_py() if taken else None
+    if time_us is None:
+        return last.of_topic().text
+    return last.earlier(int(records.offsets[taken - 1]), time_ms=time_us // 1000).text
 
 
 def _commit(

@@ -12,15 +12,23 @@ from headrace.definitions.properties import (
     WATERMARK,
 )
 from headrace.definitions.stream import Stream
-from headrace.errors import HandoverError, RecordsMissingError, StreamOwnedError
+from headrace.errors import (
+    HandoverError,
+    RecordsMissingError,
+    StreamOwnedError,
+    TopicReplacedError,
+)
 from headrace.flink import handover, note
 from headrace.flink.jobs import StreamJob
 from headrace.flink.note import Noted, take_note
 from headrace.flink_access import FlinkAccess
 from headrace.ingest.audit import Audit, plan_audit, run_audit
 from headrace.ingest.owner import FLINK, Owner
+from headrace.ingest.positions import Positions
 from headrace.ingest.run import ingest
 from headrace.ingest.sources.base import PositionsOf, SourcePartition
+from headrace.ingest.sources.kafka_client import Range
+from headrace.ingest.sources.kafka_start import Mark, plan_start
 from headrace.tables.commits import attempt
 from headrace.tables.commits.operations import move_properties
 from tests.flink.contracts import contract
@@ -28,6 +36,7 @@ from tests.ingest.log_source import Entry, Log, LogReader, LogSource
 from tests.raising import refused
 
 pytestmark = pytest.mark.slow
+TOPIC_ID = "first"
 
 
 def value(number: int) -> bytes:
@@ -143,6 +152,41 @@ def test_records_that_are_not_yet_written_are_left_for_the_next_note(
     found = take_note(lake, stream, complete=True, source=topic)
     assert not found.is_ahead
     assert found.ends[SourcePartition("things", 1)] == 7
+
+
+@pytest.mark.parametrize("grown", [0, 1])
+def test_a_partition_is_recognized_also_where_records_are_not_yet_written(
+    lake: Lake, stream: Stream, topic: LogSource, grown: int
+) -> None:
+    written_by_another(lake, stream, topic)
+    topic.topic_id = TOPIC_ID
+    topic.grow(1, [value(7)] * grown)
+    take_note(lake, stream, complete=True, source=topic)
+    table = lake.table(stream.table)
+    said = table.head().properties
+    taken = Positions.read(table, said, stream=stream.name, is_log=True).open
+    at = taken[SourcePartition("things", 1)]
+    last_ms = int(topic.logs[1].entries[6].time.timestamp()) * 1000
+    mark = Mark(topic_id=TOPIC_ID, partition=1, offset=6, time_ms=last_ms)
+    assert Mark.of(at.fingerprint) == mark
+    held = Range(low=0, high=50)
+    with refused(TopicReplacedError, expected=TOPIC_ID, found="another"):
+        plan_start("things", 1, at, held, topic_id="another")
+
+
+def test_a_partition_is_recognized_by_its_topic_where_only_offsets_without_records_are_noted(
+    lake: Lake, stream: Stream, topic: LogSource
+) -> None:
+    written_by_another(lake, stream, topic)
+    topic = LogSource(
+        {0: log([4, 5], end=6)}, topic_id=TOPIC_ID
+    )  # the first record is not written, and none is below it
+    take_note(lake, stream, complete=False, source=topic)
+    table = lake.table(stream.table)
+    said = table.head().properties
+    taken = Positions.read(table, said, stream=stream.name, is_log=True).open
+    at = taken[SourcePartition("things", 0)]
+    assert (at.offset, Mark.of(at.fingerprint)) == (4, Mark(topic_id=TOPIC_ID, partition=0))
 
 
 def test_headrace_writes_nothing_of_a_stream_that_flink_owns(

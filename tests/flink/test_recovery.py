@@ -86,6 +86,18 @@ def test_a_checkpoint_that_is_older_than_the_table_is_refused(
     assert (sessions(asked), job.owner) == ([], STOPPED)
 
 
+def test_a_checkpoint_of_another_epoch_is_refused_though_its_number_is_greater(
+    stopped: tuple[ViewJob, Asked],
+) -> None:
+    job, asked = stopped
+    other = OLD.replace("chk-8", "chk-41")
+    with refused(NoCheckpointError, stream=VIEW, folder=other):
+        restore(job, checkpoint=other)
+    assert (sessions(asked), job.owner) == ([], STOPPED)
+    restore(job, checkpoint="s3://c/c0/chk-9")
+    assert job.owner.jobs == ("c0", "c1")
+
+
 def test_a_savepoint_of_other_statements_is_refused(
     stopped: tuple[ViewJob, Asked], monkeypatch: pytest.MonkeyPatch
 ) -> None:

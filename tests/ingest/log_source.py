@@ -21,6 +21,7 @@ from headrace.ingest.sources.base import (
     TimeType,
 )
 from headrace.ingest.sources.holes import Hole, HoleKind
+from headrace.ingest.sources.kafka_start import Mark
 
 _EPOCH = datetime(2019, 11, 24, tzinfo=UTC)
 
@@ -49,8 +50,10 @@ class LogSource:
 
     is_log = True
 
-    def __init__(self, logs: Mapping[int, Log], *, topic: str = "things") -> None:
-        self.logs, self.topic = dict(logs), topic
+    def __init__(
+        self, logs: Mapping[int, Log], *, topic: str = "things", topic_id: str = ""
+    ) -> None:
+        self.logs, self.topic, self.topic_id = dict(logs), topic, topic_id
         self.open_readers = 0
         self.newest: LogReader | None = None
 
@@ -140,12 +143,21 @@ class LogReader:
         return Records(
             partition=partition,
             offsets=np.array([entry.offset for entry in found], dtype=np.int64),
-            end=Position(end),
+            end=Position(end, fingerprint=self._mark(partition, found)),
             times=pa.array([entry.time for entry in found], TIMESTAMP),
             time_type=TimeType.CREATED,
             lines=[entry.value for entry in found],
             holes=holes,
         )
+
+    def _mark(self, partition: SourcePartition, found: Sequence[Entry]) -> str:
+        """Return by which a partition of Kafka is recognized, if the topic has an id."""
+        if not self._source.topic_id:
+            return ""
+        mark = Mark(topic_id=self._source.topic_id, partition=partition.partition)
+        if found:
+            mark = mark.earlier(found[-1].offset, time_ms=int(found[-1].time.timestamp()) * 1000)
+        return mark.text
 
     def confirm(self) -> None:
         pass

@@ -1,7 +1,7 @@
 """Where each partition of a topic starts, and whether it still holds what was taken. Pure."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from headrace.errors import LogTruncatedError, OffsetGapError, TopicReplacedError
@@ -36,6 +36,14 @@ class Mark:
         """The fingerprint of a position."""
         said = (_FORM, self.partition, self.offset, self.time_ms, self.epoch, self.topic_id)
         return ":".join(map(str, said))
+
+    def of_topic(self) -> Self:
+        """Return the mark of the same partition where no record is known."""
+        return replace(self, offset=-1, time_ms=-1, epoch=-1)
+
+    def earlier(self, offset: int, *, time_ms: int) -> Self:
+        """Return the mark of an earlier record; which leader gave that one is not known."""
+        return replace(self, offset=offset, time_ms=time_ms, epoch=-1)
 
     @classmethod
     def of(cls, text: str) -> Self | None:
