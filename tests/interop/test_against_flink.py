@@ -154,6 +154,7 @@ def test_an_import_that_flink_s_expiry_overtook_is_a_named_stop(
             table.snapshots(),
             target="raw.taken",
             token=token,
+            created_ms=0,
             changes=Changes.CHANGELOG,
             begin=Begin.OLDEST,
             is_complete=lambda _: True,

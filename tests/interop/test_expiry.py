@@ -81,6 +81,7 @@ def test_what_expires_is_what_nobody_keeps_and_no_reader_misses_it(
                 there,
                 target=name,
                 token=at,
+                created_ms=0,
                 changes=Changes.CHANGELOG,
                 begin=Begin.OLDEST,
                 is_complete=lambda _: True,

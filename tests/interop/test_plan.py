@@ -48,6 +48,7 @@ def plan(
         snapshots,
         target="raw.t",
         token=at,
+        created_ms=0,
         changes=Changes.CHANGELOG,
         begin=begin,
         is_complete=lambda each: each.id in complete,

@@ -136,6 +136,22 @@ def test_history_that_was_rolled_back_is_a_named_stop(lake: Lake, written: Writt
     assert replayed(lake, "raw.users") == {1: "b"}
 
 
+def test_a_table_that_was_made_again_is_not_read_on_where_its_first_snapshots_expired(
+    lake: Lake, written: Written
+) -> None:
+    written.put(1, name="a")
+    written.put(1, name="b")
+    take_changes(lake, written.table(), RAW)
+    written.catalog.drop_table(written.name, False)
+    again = users(written.folder)
+    for name in "cdef":
+        again.put(1, name=name)
+    again.expire(1, 2)
+    with refused(PaimonHistoryChangedError, snapshot_id=2, found_at_ms=None):
+        take_changes(lake, again.table(), RAW)
+    assert replayed(lake, "raw.users") == {1: "b"}
+
+
 def test_an_overwrite_is_a_named_stop_and_the_newest_state_a_way_on(
     lake: Lake, tmp_path: Path
 ) -> None:

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 from pyiceberg.table import Table
@@ -72,6 +72,7 @@ class Importer:
             self._changes = support.changes_of(table.definition)
         self._schema = shape.schema
         self._lake, self._partition_by, self._properties = lake, partition_by, properties
+        self._created_ms = table.created_ms()
         self._token = self._read_token(lake, target)
         self._run_id = uuid.uuid4().hex
         self._commits = self._rows = self._reached = 0
@@ -95,6 +96,7 @@ class Importer:
             self._table.snapshots(),
             target=str(self._name),
             token=self._token,
+            created_ms=self._created_ms,
             changes=self._changes,
             begin=begin,
             is_complete=self._is_complete,
@@ -116,7 +118,7 @@ class Importer:
         support.refuse_state(self._table.definition)
         snapshot = self._wanted(tag)
         token = self._token_at(snapshot)
-        if token == self._token:
+        if self._token in (token, replace(token, created_ms=0)):  # as earlier versions wrote it
             self._tag(self._lake.table(self._name), tag)
             return self._result(snapshots=0)
         support.refuse_unmerged(
@@ -240,6 +242,7 @@ class Importer:
             snapshot_id=snapshot.id,
             committed_at_ms=snapshot.committed_at_ms,
             reached_ms=self._reached_ms(snapshot),
+            created_ms=self._created_ms,
         )
 
     def _reached_ms(self, snapshot: PaimonSnapshot) -> int:

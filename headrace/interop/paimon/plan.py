@@ -47,6 +47,7 @@ def plan_import(
     *,
     target: str,
     token: Token | None,
+    created_ms: int,
     changes: Changes,
     begin: Begin,
     is_complete: Callable[[PaimonSnapshot], bool],
@@ -58,20 +59,21 @@ def plan_import(
         snapshots: Those that are there, oldest first.
         target: The table that takes the rows.
         token: Which snapshot the target has taken; None for none.
+        created_ms: When the Paimon table was created.
         changes: Where the changes are.
         begin: Where to begin without a token.
         is_complete: Whether the changes up to a snapshot make its state: no row of it has its
             changelog in a later one.
 
     Raises:
-        PaimonHistoryChangedError: If the token's snapshot is another one now.
+        PaimonHistoryChangedError: If the token's snapshot is another one now, or the table is.
         PaimonSnapshotsExpiredError: If changes between the token and the head are gone.
         PaimonUnsupportedError: If a snapshot to read replaced rows without saying which.
 
     """
     state = None
     if token is not None:
-        _refuse_other_history(table, snapshots, target=target, token=token)
+        _refuse_other_history(table, snapshots, target=target, token=token, created_ms=created_ms)
         after = [each for each in snapshots if each.id > token.snapshot_id]
     elif begin is Begin.OLDEST and (not snapshots or snapshots[0].id == _FIRST):
         after = list(snapshots)
@@ -130,13 +132,19 @@ def _refuse_unknown(table: str, snapshot: PaimonSnapshot) -> None:
 
 
 def _refuse_other_history(
-    table: str, snapshots: Sequence[PaimonSnapshot], *, target: str, token: Token
+    table: str,
+    snapshots: Sequence[PaimonSnapshot],
+    *,
+    target: str,
+    token: Token,
+    created_ms: int,
 ) -> None:
     at = next((each for each in snapshots if each.id == token.snapshot_id), None)
     newest = snapshots[-1].id if snapshots else 0
-    if at is None and newest > token.snapshot_id:
+    is_other = token.created_ms not in (0, created_ms)
+    if not is_other and at is None and newest > token.snapshot_id:
         return  # it expired, which is a gap only if the next one did too
-    if at is None or at.committed_at_ms != token.committed_at_ms:
+    if is_other or at is None or at.committed_at_ms != token.committed_at_ms:
         raise PaimonHistoryChangedError(
             table,
             target,

@@ -16,7 +16,8 @@ class Token:
 
     `taken_as` says which rows the target has of it, and `reached_ms` the latest time of a commit
     among those that were taken. Both the id and the time have to be found again:
-    after a rollback another snapshot has the id.
+    after a rollback another snapshot has the id. `created_ms` is when the table was created: one that was
+    dropped and made again has its own ids. It is 0 in what earlier versions wrote.
     """
 
     table: str
@@ -24,6 +25,7 @@ class Token:
     snapshot_id: int
     committed_at_ms: int
     reached_ms: int
+    created_ms: int = 0
 
     @property
     def source(self) -> str:
@@ -38,6 +40,7 @@ class Token:
             "snapshot_id": self.snapshot_id,
             "committed_at_ms": self.committed_at_ms,
             "reached_ms": self.reached_ms,
+            "created_ms": self.created_ms,
         }
         return {PAIMON: json.dumps(said, sort_keys=True)}
 
@@ -54,6 +57,7 @@ class Token:
             snapshot_id=said["snapshot_id"],
             committed_at_ms=said["committed_at_ms"],
             reached_ms=said["reached_ms"],
+            created_ms=said.get("created_ms", 0),
         )
 
 
