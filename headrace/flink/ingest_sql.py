@@ -121,8 +121,8 @@ def _source(
         "properties.group.id": group,
         # what is uncommitted or aborted is no record
         "properties.isolation.level": "read_committed",
-        # a gap is an error, never a jump
-        "properties.auto.offset.reset": "none",
+        # beside it Flink lets nobody say what becomes of an offset that is no more: it goes to the first record.
+        # So `status` and `note` look whether the topic has what was not noted
         "scan.startup.mode": "specific-offsets",
         "scan.startup.specific-offsets": offsets,
         "key.format": "raw",

@@ -8,7 +8,7 @@ without a record become holes as they do when headrace reads. Rows are not touch
 import uuid
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -21,13 +21,14 @@ from headrace.definitions.properties import (
     STREAM_PROPERTY,
 )
 from headrace.definitions.stream import Stream
-from headrace.errors import RecordsMissingError, SourceStalledError
+from headrace.errors import OffsetGapError, RecordsMissingError, SourceStalledError
 from headrace.flink.written import Written, written_beyond
 from headrace.ingest.absent import Absent, Offsets
 from headrace.ingest.field_use import FieldUse
 from headrace.ingest.owner import Owner, OwnerGuard
 from headrace.ingest.positions import Positions
-from headrace.ingest.sources.base import Hole, Position, Reader, Records, Source, SourcePartition
+from headrace.ingest.sources.base import Position, Reader, Records, Source, SourcePartition
+from headrace.ingest.sources.holes import Hole, HoleKind
 from headrace.ingest.sources.open import open_source
 from headrace.ingest.watermark import Watermark
 from headrace.tables.commits.operations import Provenance, append
@@ -151,6 +152,10 @@ def _prove(
 
 def _advance(proven: Proven, records: Records, written: np.ndarray) -> None:
     """Move past records that are written; stop at the first that is not."""
+    deleted = _deleted(records, written)
+    proven.records += deleted
+    if deleted:
+        records = _without(records, deleted)
     absent = np.flatnonzero(~np.isin(records.offsets, written))
     if not len(absent):
         proven.records += records.count
@@ -167,6 +172,43 @@ def _advance(proven: Proven, records: Records, written: np.ndarray) -> None:
     if end > proven.end.offset:
         mark = _mark(records, int(absent[0]), proven.end)
         proven.end = Position(end, fingerprint=mark)
+
+
+def _deleted(records: Records, written: np.ndarray) -> int:
+    """Count the written records that the topic deleted before the first note.
+
+    From the first of them on all must be written: the topic cannot tell any more what was between them.
+
+    Raises:
+        OffsetGapError: If one is not.
+
+    """
+    before = _before(records)
+    there = written[written < before.end]
+    if not len(there):
+        return 0
+    if len(there) < before.end - int(there[0]):
+        steps = np.diff(there, append=before.end)
+        first = int(there[np.flatnonzero(steps > 1)[0]]) + 1
+        source, partition = records.partition
+        raise OffsetGapError(source, partition=partition, first=first, end=before.end)
+    return len(there)
+
+
+def _before(records: Records) -> Hole:
+    """Return what was deleted before the first look at the partition."""
+    first = next(iter(records.holes), None)
+    if first is None or first.kind is not HoleKind.BEFORE:
+        return Hole(0, 0, HoleKind.BEFORE)
+    return first
+
+
+def _without(records: Records, deleted: int) -> Records:
+    """Return records whose first hole ends where written ones begin that were deleted."""
+    first, *rest = records.holes
+    end = first.end - deleted
+    kept = [first._replace(end=end)] if end > first.first else []
+    return replace(records, holes=(*kept, *rest))
 
 
 def _mark(records: Records, taken: int, before: Position) -> str:

@@ -14,6 +14,7 @@ from headrace.definitions.properties import (
 from headrace.definitions.stream import Stream
 from headrace.errors import (
     HandoverError,
+    OffsetGapError,
     RecordsMissingError,
     StreamOwnedError,
     TopicReplacedError,
@@ -26,13 +27,15 @@ from headrace.ingest.audit import Audit, plan_audit, run_audit
 from headrace.ingest.owner import FLINK, Owner
 from headrace.ingest.positions import Positions
 from headrace.ingest.run import ingest
-from headrace.ingest.sources.base import PositionsOf, SourcePartition
+from headrace.ingest.sources.base import PositionsOf, Source, SourcePartition
+from headrace.ingest.sources.kafka import KafkaSource
 from headrace.ingest.sources.kafka_client import Range
 from headrace.ingest.sources.kafka_start import Mark, plan_start
 from headrace.tables.commits import attempt
 from headrace.tables.commits.operations import move_properties
 from tests.flink.contracts import contract
 from tests.ingest.log_source import Entry, Log, LogReader, LogSource
+from tests.mock_kafka import MockKafka
 from tests.raising import refused
 
 pytestmark = pytest.mark.slow
@@ -62,7 +65,7 @@ def topic() -> LogSource:
     )
 
 
-def written_by_another(lake: Lake, stream: Stream, topic: LogSource) -> dict[str, str]:
+def written_by_another(lake: Lake, stream: Stream, topic: Source) -> dict[str, str]:
     """Write rows and letters of a topic, and forget how far; return what was said of it."""
     ingest(lake, stream, source=topic)
     table = lake.table(stream.table)
@@ -187,6 +190,38 @@ def test_a_partition_is_recognized_by_its_topic_where_only_offsets_without_recor
     taken = Positions.read(table, said, stream=stream.name, is_log=True).open
     at = taken[SourcePartition("things", 0)]
     assert (at.offset, Mark.of(at.fingerprint)) == (4, Mark(topic_id=TOPIC_ID, partition=0))
+
+
+@pytest.mark.parametrize("early", [0, 4])
+def test_records_that_a_topic_deleted_before_its_first_note_are_no_missing_ones(
+    lake: Lake, stream: Stream, early: int
+) -> None:
+    with MockKafka() as cluster:
+        cluster.create("things", 2)
+        cluster.produce("things", [value(each) for each in range(20)], partition=0)
+        cluster.delete_records("things", 0, 10 - early)
+        source = KafkaSource("things", {"bootstrap.servers": cluster.servers})
+        said = written_by_another(lake, stream, source)
+        cluster.delete_records("things", 0, 10)
+        assert take_note(lake, stream, complete=True, source=source).records == 10 + early
+    now = lake.table(stream.table).head().properties
+    assert now[ABSENT_PREFIX + stream.name] == said[ABSENT_PREFIX + stream.name]
+    (audited,) = run_audit(lake, plan_audit(lake, stream)).partitions
+    assert (audited.verdict, audited.consumed, audited.absent) == ("exact", 20, 10 - early)
+
+
+def test_records_that_another_writer_passed_over_and_the_topic_deleted_are_named(
+    lake: Lake, stream: Stream
+) -> None:
+    with MockKafka() as cluster:
+        cluster.create("things", 1)
+        cluster.produce("things", [value(each) for each in range(5)], partition=0)
+        source = KafkaSource("things", {"bootstrap.servers": cluster.servers})
+        written_by_another(lake, stream, source)
+        cluster.produce("things", [value(each) for each in range(5, 20)], partition=0)
+        cluster.delete_records("things", 0, 10)
+        with refused(OffsetGapError, partition=0, first=5, end=10):
+            take_note(lake, stream, complete=False, source=source)
 
 
 def test_headrace_writes_nothing_of_a_stream_that_flink_owns(

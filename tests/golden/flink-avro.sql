@@ -19,7 +19,6 @@ create temporary table topic (
     'properties.bootstrap.servers' = '127.0.0.1:9092',
     'properties.group.id' = 'g',
     'properties.isolation.level' = 'read_committed',
-    'properties.auto.offset.reset' = 'none',
     'scan.startup.mode' = 'specific-offsets',
     'scan.startup.specific-offsets' = 'partition:0,offset:0',
     'key.format' = 'raw',

@@ -14,6 +14,7 @@ class HoleKind(Enum):
     EMPTY = "empty"  # a transaction marker, or compacted away
     ABORTED = "aborted"  # records of transactions that were aborted
     TOMBSTONE = "tombstone"  # records without a value, which the contract leaves out
+    BEFORE = "before"  # deleted before anything of its partition was read
     LOST = "lost"  # deleted before it was read, and accepted by the user
 
 

@@ -64,7 +64,8 @@ class Start:
     Args:
         expected: The first offset to return.
         read_from: Where reading starts: one record earlier, if its time can be compared.
-        holes: Offsets before `expected` that the user accepted to be missing.
+        holes: Offsets before `expected` that were deleted: before the first look at the partition, or as the user
+            accepted.
         mark: What was taken last.
 
     """
@@ -121,6 +122,8 @@ def plan_start(
         if not accepts(accepted, partition, lost):
             raise OffsetGapError(topic, partition=partition, first=offset, end=held.low)
         holes = (lost,)
+    elif offset < held.low:  # nothing was read of it yet
+        holes = (Hole(offset, held.low, HoleKind.BEFORE),)
     expected = max(offset, held.low)
     is_readable = mark is not None and held.low <= mark.offset < expected
     return Start(

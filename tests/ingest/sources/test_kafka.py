@@ -178,6 +178,17 @@ def test_a_gap_that_retention_made_stops_with_its_range_until_it_is_accepted(
     assert [each.holes for each in parts if each.holes] == [(Hole(100, 150, HoleKind.LOST),)]
 
 
+def test_what_was_deleted_before_the_first_look_is_a_hole_and_no_gap(cluster: MockKafka) -> None:
+    cluster.create(TOPIC, 2)
+    cluster.produce(TOPIC, values(100), partition=0)
+    cluster.produce(TOPIC, values(10), partition=1)
+    cluster.delete_records(TOPIC, 0, 60)
+    with closing(open_at(cluster)) as reader:
+        parts = drain(reader)
+    assert offsets_of(parts) == list(range(60, 100))
+    assert [each.holes for each in parts if each.holes] == [(Hole(0, 60, HoleKind.BEFORE),)]
+
+
 def test_records_deleted_while_reading_stop_with_their_range(cluster: MockKafka) -> None:
     cluster.create(TOPIC)
     cluster.produce(TOPIC, values(50))
