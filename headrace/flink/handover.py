@@ -56,20 +56,29 @@ def to_flink(job: StreamJob) -> Handover:
         return _done(job, found, job.status())
     if before.by == FLINK:
         _tell_letters(job, before)
+        if not _began(job, before):  # an epoch whose job never started
+            return _begin(job, before, before=Owner(by=HEADRACE), audit=_audited(job))
         take_note(job.lake, job.stream, complete=True)
     found = _audited(job)
-    if before.by == FLINK and not before.jobs and not job.wrote(before):
-        return _done(job, found, job.submit())  # an epoch whose job never started
     now = begun(job.table.iceberg().metadata, epoch=before.epoch + 1)
     job.set_owner(before, now)
     _tell_letters(job, now)
+    return _begin(job, now, before=before, audit=found)
+
+
+def _began(job: StreamJob, owner: Owner) -> bool:
+    return bool(owner.jobs) or job.wrote(owner)
+
+
+def _begin(job: StreamJob, now: Owner, *, before: Owner, audit: Audit) -> Handover:
+    """Start the first job of an epoch, or give the stream back."""
     # a commit of headrace that was under way either landed before, or is refused
     ahead = take_note(job.lake, job.stream, complete=False)
     if ahead.is_ahead:
         job.set_owner(now, replace(before, epoch=now.epoch))
         detail = "an ingester that was interrupted left dead letters without what comes before them"
         raise HandoverError(job.stream.name, detail)
-    return _done(job, found, job.submit())
+    return _done(job, audit, job.submit())
 
 
 def _tell_letters(job: StreamJob, owner: Owner) -> None:
@@ -104,7 +113,7 @@ def to_headrace(job: StreamJob) -> Handover:
     if job.running(before) is not None:
         stop(job)
     else:
-        take_note(job.lake, job.stream, complete=True)
+        take_note(job.lake, job.stream, complete=_began(job, before))
     before = job.owner
     found = _audited(job)
     job.set_owner(before, Owner(by=HEADRACE, epoch=before.epoch + 1))

@@ -24,7 +24,7 @@ from headrace.flink.jobs import StreamJob
 from headrace.flink.note import Noted, take_note
 from headrace.flink_access import FlinkAccess
 from headrace.ingest.audit import Audit, plan_audit, run_audit
-from headrace.ingest.owner import FLINK, Owner
+from headrace.ingest.owner import FLINK, HEADRACE, Owner
 from headrace.ingest.positions import Positions
 from headrace.ingest.run import ingest
 from headrace.ingest.sources.base import PositionsOf, Source, SourcePartition
@@ -294,6 +294,7 @@ def test_letters_before_which_rows_are_missing_keep_a_stream_from_flink(
     job = StreamJob(lake, stream, access=FlinkAccess(uri="http://no", gateway_uri="http://no"))
     monkeypatch.setattr(StreamJob, "sql", lambda *_, **__: None)
     monkeypatch.setattr(StreamJob, "submit", lambda _: None)
+    monkeypatch.setattr(StreamJob, "running", lambda *_: None)
     monkeypatch.setattr(note, "open_source", lambda *_: topic)
     commits: list[str] = []
 
@@ -312,6 +313,14 @@ def test_letters_before_which_rows_are_missing_keep_a_stream_from_flink(
     with refused(HandoverError, stream=stream.name):
         handover.to_flink(job)
     assert job.owner == dataclasses.replace(before, epoch=before.epoch + 1)
+    killed = Owner(by=FLINK, epoch=before.epoch + 2)  # in the middle of another handover
+    job.set_owner(job.owner, killed)
+    with refused(HandoverError, stream=stream.name):
+        handover.to_flink(job)
+    assert (job.owner.by, job.owner.epoch) == (HEADRACE, killed.epoch)
+    job.set_owner(job.owner, killed)
+    handover.to_headrace(job)
+    assert job.owner.by == HEADRACE
     ingest(lake, stream, source=topic)  # takes what is left, as the error advises
     handover.to_flink(job)
     assert job.owner.by == FLINK
