@@ -5,7 +5,8 @@ wrote the events. Its time is `known`. What was in the table before is read firs
 each later snapshot moves it.
 
 Events become cells: entity, tile, and the tile in which they were known. A sliding window copies a cell to
-each end of a tile from then on; those of one end that lie in a window are its value.
+each end of a tile from then on; those of one end that lie in a window are its value. Where that are many
+copies, `moment_sql.py` and `tile_sql.py` keep only those at which something changes.
 """
 
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from headrace.flink import kept_values, tile_sql
 from headrace.flink.begin import Begin
 from headrace.flink.columns import sql_type
 from headrace.flink.following import history, interval, later, news, place_of
+from headrace.flink.moment_sql import MomentSql, needs_moments
 from headrace.flink.statements import JobSql, create_catalog, named, plan_of
 
 _LONG_MAX = (1 << 63) - 1
@@ -88,6 +90,8 @@ class _Text:
         # a stream is ordered by nothing but its time, and a batch cannot count back from a time
         self._in_batch = in_batch
         self._by_python = tile_sql.needs_python(rows)
+        by_moments = needs_moments(rows) and not self._by_python
+        self._moments = MomentSql(rows, in_batch=in_batch) if by_moments else None
         self._keys = ", ".join(f"`{name}`" for name in self._windows.entity)
         self._hop = interval(rows.hop_ms)
         slots = range(len(self._windows.slots))
@@ -129,6 +133,8 @@ class _Text:
     def views(self) -> tuple[str, ...]:
         """Write the steps from events to the sums of each end and moment."""
         steps = (*self._counted(), self._cells(), self._copies())
+        if self._moments is not None:
+            return (*steps, *self._moments.views())
         if not self._by_python:
             return steps
         return (*steps, *tile_sql.moment_views(self._rows, in_batch=self._in_batch))
@@ -153,8 +159,9 @@ from events""",
 
     def _cells(self) -> str:
         base = "events" if self._windows.key is None else "counted"
+        shift = "" if self._moments is None else f" {self._moments.shift} as _shift_ms,"
         return f"""create temporary view cells as
-select {self._keys}, _tile_ms, {_ms("window_end")} as _known_ms, window_time as _cell_time,
+select {self._keys}, _tile_ms, {_ms("window_end")} as _known_ms, window_time as _cell_time,{shift}
     {self._merged}
 from table(tumble(table {base}, descriptor(_known), {self._hop}))
 group by {self._keys}, _tile_ms, window_start, window_end, window_time"""
@@ -164,16 +171,20 @@ group by {self._keys}, _tile_ms, window_start, window_end, window_time"""
         rows = self._rows
         size = interval(rows.longest_ms + rows.hop_ms)
         last = f"_tile_ms + {rows.longest_ms + rows.hop_ms}"
-        time = ", window_time" if self._by_python else ""
+        time = ", window_time" if self._by_python or self._moments else ""
+        shift = "" if self._moments is None else " _shift_ms,"
         exits = " or ".join(f"_at_ms = _tile_ms + {rows.hop_ms + w}" for w in rows.window_ms)
+        only = ""
+        if self._moments is not None:
+            only = f"\n    and ({self._moments.starts} or {exits})"
         return f"""create temporary view copies as
 select *, case when _at_ms = _known_ms or {exits} then 1 else 0 end as _changes
 from (
-    select {self._keys}, _tile_ms, _known_ms, {self._states},
+    select {self._keys}, _tile_ms, _known_ms,{shift} {self._states},
         {_ms("window_end")} as _at_ms, window_start, window_end{time}
     from table(hop(table cells, descriptor(_cell_time), {self._hop}, {size}))
 )
-where _at_ms <= {last} and _known_ms < {last}"""
+where _at_ms <= {last} and _known_ms < {last}{only}"""
 
     def insert(self, *, after_ms: int, until_ms: int | None = None) -> str:
         """Write the job: the values at each end of a tile at which something changed."""
@@ -192,9 +203,15 @@ where _at_ms <= {last} and _known_ms < {last}"""
 select
     {selected}
 from (
-    {self._valued() if self._by_python else self._summed()}
+    {self._found()}
 )
 where {"" if self._by_python else "_changes = 1 and "}_at_ms > {after_ms}{until}"""
+
+    def _found(self) -> str:
+        """Write the moments, and others, with what each window holds."""
+        if self._moments is not None:
+            return self._moments.values()
+        return self._valued() if self._by_python else self._summed()
 
     def _summed(self) -> str:
         """Write all moments with the sums of each window, and whether something changes."""

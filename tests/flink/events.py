@@ -4,7 +4,7 @@ import datetime as dt
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -51,6 +51,8 @@ _AGGREGATES = [
     {"name": "least", "take": "min", "of": "score", "windows": ["30s", "1m"]},
     {"name": "most", "take": "max", "of": "price", "windows": ["30s"]},
     {"name": "newest", "take": "max", "of": "known_at", "windows": ["1m"]},
+    {"name": "first", "take": "min", "of": "day", "windows": ["30s"]},
+    {"name": "largest", "take": "max", "of": "item", "windows": ["1m"]},
     {"name": "items", "take": "distinct", "of": "item", "windows": ["10s"], "keep": 2},
     {"name": "ids", "take": "distinct", "of": "id", "windows": ["1m"], "keep": 8},
     {"name": "recent", "take": "last", "of": "item", "windows": ["10s", "1m"], "keep": 4},
@@ -61,7 +63,17 @@ _AGGREGATES = [
     {"name": "flags", "take": "last", "of": "flag", "windows": ["1m"], "keep": 3},
     {"name": "days", "take": "last", "of": "day", "windows": ["1m"], "keep": 3},
 ]
-_NAMES = ("", "a|b", 'say "so"', "\\", "a,b]\n\x01[", "\u00e9\u4e2d\U0001f600", "null", None)
+_NAMES = (
+    "",
+    "a|b",
+    'say "so"',
+    "\\",
+    "a,b]\n\x01[",
+    "\u00e9\u4e2d\U0001f600",
+    "null",
+    "\u2028",
+    None,
+)
 
 Row = dict[str, Any]
 
@@ -180,6 +192,11 @@ class Followed:
             python=self.python,
         )
         return ViewJob(self.lake, self.rows, access=access)
+
+    def with_tiles(self, hop: str, **more: Any) -> "Followed":  # noqa: ANN401  (of a view)
+        """Return another view of the same events, with tiles of another length."""
+        view = f"{self.rows.windows.view}_{hop}"
+        return replace(self, rows=view_of(self.stream, view=view, hop=hop, **more))
 
     def add(self, rows: Sequence[Row]) -> None:
         """Append rows in one commit."""

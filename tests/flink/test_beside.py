@@ -1,7 +1,6 @@
 """What goes on beside a running job: compaction, expiry, clean-up and changes of a schema; nothing is lost or doubled."""
 
 import datetime as dt
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +8,7 @@ import pytest
 from headrace import clock
 from headrace.flink.handover import to_flink, to_headrace
 from headrace.flink.health import CHANGED
+from headrace.flink.moment_sql import needs_moments
 from headrace.ingest import dead_letters
 from headrace.ingest.owner import FLINK
 from headrace.ingest.stream_tables import declared
@@ -20,7 +20,7 @@ from headrace.serving.store import OnlineRow
 from headrace.tables.commits.operations import expire
 from headrace.tables.lake import LakeTable
 from tests.flink.contracts import EVERY_TYPE, contract
-from tests.flink.events import Followed, Row, events, view_of
+from tests.flink.events import Followed, Row, events
 from tests.flink.streams import Written
 
 pytestmark = [pytest.mark.flink, pytest.mark.timeout(600)]
@@ -89,8 +89,9 @@ def test_a_view_is_kept_served_and_declared_anew_beside_its_job(
     sent = events(1000, seconds=600, seed=11)
     followed.add(sent[:300])
     followed.job.submit()
-    view = f"{followed.rows.windows.view}_changed"
-    changed = replace(followed, rows=view_of(followed.stream, view=view, hop="5s", delay="0s"))
+    changed = followed.with_tiles("2s", delay="0s")
+    assert needs_moments(changed.rows)
+    assert not needs_moments(followed.rows)
     upkeep, lake = Upkeep(), followed.lake
     with SQLiteOnlineStore(tmp_path / "online.db") as store:
         assert published(store, followed) == "full"

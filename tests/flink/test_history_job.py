@@ -3,6 +3,7 @@
 import pytest
 
 from headrace.flink.history_job import backfill_by_flink
+from headrace.flink.moment_sql import needs_moments
 from headrace.ingest.owner import HEADRACE
 from tests.flink.events import Followed, events, microseconds
 
@@ -22,6 +23,9 @@ def test_history_by_flink_is_that_of_the_lakes_engine(followed: Followed) -> Non
     table = followed.job.table
     assert len(table.iceberg().metadata.snapshots) == 2
     assert followed.job.owner.by == HEADRACE
+    finer = followed.with_tiles("2s")
+    assert needs_moments(finer.rows)
+    assert written_as_wanted(finer, until_us=backfill_by_flink(finer.job).until_us)
 
 
 def written_as_wanted(followed: Followed, *, until_us: int) -> bool:

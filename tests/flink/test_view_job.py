@@ -6,6 +6,7 @@ import pytest
 
 from headrace.errors import FlinkCannotViewError, TwoOwnersError
 from headrace.flink.health import Health
+from headrace.flink.moment_sql import needs_moments
 from headrace.flink.recovery import restore
 from headrace.ingest.owner import FLINK, HEADRACE
 from infra.launcher.cluster import Cluster
@@ -22,6 +23,8 @@ def test_a_job_goes_on_from_the_batch_and_is_killed_and_restored_without_a_diffe
     followed: Followed, cluster: Cluster
 ) -> None:
     sent = events(1500, seconds=600, seed=5)
+    followed = followed.with_tiles("2s")
+    assert needs_moments(followed.rows)
     followed.add(sent[:300])
     followed.add(sent[300:500])
     followed.job.submit()

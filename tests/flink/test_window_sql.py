@@ -14,6 +14,7 @@ from headrace.definitions.windows import resolve_windows
 from headrace.errors import FlinkCannotViewError, FlinkPythonMissingError
 from headrace.flink.begin import Begin
 from headrace.flink.following import interval
+from headrace.flink.moment_sql import COPIES_PER_MOMENT
 from headrace.flink.places import HIDDEN, hidden
 from headrace.flink.python import python_session, refuse_python
 from headrace.flink.view_limits import refuse_view
@@ -81,6 +82,19 @@ def test_views_call_python_only_if_they_have_more_tiles_than_events_are_copied_t
     assert "window_values" in text(hop="1m", aggregates=window(f"{TILES_MAX + 1}m"))
 
 
+def test_views_keep_moments_where_copies_to_each_end_would_cost_more() -> None:
+    few = 3 * COPIES_PER_MOMENT  # of one window: a moment to enter, one to leave, one of a period
+    assert "view moments" not in text(hop="1m", aggregates=window(f"{few}m"))
+    assert "view moments" in text(hop="1m", aggregates=window(f"{few + 1}m"))
+
+
+def test_each_period_of_sums_ends_with_its_state() -> None:
+    said = text(hop="1m", aggregates=window("1h"))
+    period = "_at_ms - mod(_at_ms + _shift_ms, 3600000)"
+    assert f"partition by `small`, `day`, {period} order by" in said
+    assert "range between interval '0 01:00:00.000' day(3) to second(3) preceding" in said
+
+
 def test_python_that_is_not_there_is_refused_with_what_was_asked(tmp_path: Path) -> None:
     here = "http://127.0.0.1:8083"
     restore = ("flink", "restore", "features.recent")
@@ -125,7 +139,7 @@ def test_times_that_records_bring_wait_as_long_as_records_may_be_late() -> None:
 
 def test_rows_that_may_be_one_event_are_told_apart_only_where_the_stream_has_a_key() -> None:
     assert "min(_place) over" in text()
-    assert "over (" not in text(key=None)
+    assert "min(_place) over" not in text(key=None)
 
 
 def test_the_state_ends_by_the_time_of_events_and_never_by_the_clock() -> None:
