@@ -1,8 +1,9 @@
-"""Flink: the JobManager, one TaskManager, and the SQL gateway that takes statements."""
+"""Flink: the JobManager, TaskManagers, and the SQL gateway that takes statements."""
 
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import urllib.request
@@ -30,8 +31,9 @@ _PYTHON_JAR = f"flink-python-{VERSION}.jar"
 _S3_PLUGIN = "flink-s3-fs-hadoop-*.jar"  # its classes must not mix with those of others
 _RPC, _BLOB, _DATA = "flink-rpc", "flink-blob", "flink-worker-data"
 _GATEWAY_HEAP = "-Xmx512m"
-SLOTS = "HEADRACE_FLINK_SLOTS"  # of the TaskManager; each takes one pipeline of a job
-_SLOTS = 4
+SLOTS = "HEADRACE_FLINK_SLOTS"  # of each TaskManager, "4", or how many of these too, "2x4"
+_SLOTS = "4"  # each takes one pipeline of a job
+WORKERS_MAX = 8
 _TIMEOUT_S = 180.0  # Java that starts takes a minute on a busy machine
 _CHECKPOINTS = "s3://lake/flink"
 
@@ -103,11 +105,15 @@ class _BesideJobManager:
 
 
 class TaskManager(_BesideJobManager):
-    """Runs the tasks of all jobs, in `HEADRACE_FLINK_SLOTS` slots."""
+    """Runs tasks of all jobs in its slots; `HEADRACE_FLINK_SLOTS` says how many of both there are."""
 
-    name = "flink_worker"
-    ports: tuple[str, ...] = ("flink_worker", _DATA)
     after: tuple[str, ...] = ("flink",)
+
+    def __init__(self, number: int = 1) -> None:
+        self.number = number
+        self.name = "flink_worker" if number == 1 else f"flink_worker_{number}"
+        self._data = _DATA if number == 1 else f"{_DATA}-{number}"
+        self.ports: tuple[str, ...] = (self.name, self._data)
 
     def prepare(self, cluster: Cluster) -> None:
         """Write the configuration, with another port than before.
@@ -122,7 +128,9 @@ class TaskManager(_BesideJobManager):
         heap, settings = _resources(cluster, "GET_TM_RESOURCE_PARAMS")
         main = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
         configured = ("--configDir", str(_folder(cluster)))
-        return _launch(cluster, *heap, main=main, arguments=(*configured, *settings))
+        ports = {"rpc": self.name, "data": self._data}
+        own = [f"-Dtaskmanager.{kind}.port={cluster.port(name)}" for kind, name in ports.items()]
+        return _launch(cluster, *heap, main=main, arguments=(*configured, *settings, *own))
 
     def probe(self, cluster: Cluster) -> None:
         """Look for it, by its port, among those that the JobManager heard of lately."""
@@ -162,6 +170,25 @@ class Gateway(_BesideJobManager):
         return cluster.external(self.name) or f"http://127.0.0.1:{cluster.port(self.name)}"
 
 
+def workers_and_slots() -> tuple[int, int]:
+    """Return how many TaskManagers there are to be, and how many slots each of them has.
+
+    Raises:
+        LauncherError: If `HEADRACE_FLINK_SLOTS` says neither.
+
+    """
+    said = os.environ.get(SLOTS) or _SLOTS
+    found = re.fullmatch(r"(?:(\d+)x)?(\d+)", said)
+    workers, slots = (int(found[1] or 1), int(found[2])) if found else (0, 0)
+    if not 1 <= workers <= WORKERS_MAX or not slots:
+        msg = (
+            f"{SLOTS} is `{said}`: set it to the slots of the TaskManager, as 4, or to TaskManagers"
+            f" and the slots of each, as 2x4; of {WORKERS_MAX} TaskManagers at most"
+        )
+        raise LauncherError(msg)
+    return workers, slots
+
+
 def ask(url: str, *, method: str = "GET", body: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Ask a REST interface of Flink.
 
@@ -190,10 +217,8 @@ def _own(cluster: Cluster) -> dict[str, str | int]:
     found: dict[str, str | int] = {
         "jobmanager.rpc.port": port(_RPC),
         "blob.server.port": port(_BLOB),
-        "taskmanager.rpc.port": port("flink_worker"),
-        "taskmanager.data.port": port(_DATA),
         "taskmanager.host": "127.0.0.1",
-        "taskmanager.numberOfTaskSlots": int(os.environ.get(SLOTS) or _SLOTS),
+        "taskmanager.numberOfTaskSlots": workers_and_slots()[1],
         "execution.checkpointing.dir": f"{_CHECKPOINTS}/checkpoints",
         "execution.checkpointing.savepoint-dir": f"{_CHECKPOINTS}/savepoints",
         "s3.endpoint": s3.endpoint(cluster),

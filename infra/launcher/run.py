@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from infra.launcher.cluster import Cluster
 from infra.launcher.errors import LauncherError, StartFailedError
-from infra.launcher.flink import Gateway, JobManager, TaskManager
+from infra.launcher.flink import WORKERS_MAX, Gateway, JobManager, TaskManager, workers_and_slots
 from infra.launcher.kafka import Kafka, SchemaRegistry
 from infra.launcher.postgres import Postgres
 from infra.launcher.redis import Redis
@@ -25,6 +25,7 @@ SERVERS: tuple[Server, ...] = (
     *(JobManager(), TaskManager(), Gateway()),
     *(RedisExporter(), Serve()),
 )
+FURTHER = tuple(TaskManager(number) for number in range(2, WORKERS_MAX + 1))  # beside the first
 OF_FLINK = frozenset({"flink", "flink_worker", "flink_gateway"})  # 3 GB that few need
 ON_DEMAND = OF_FLINK | {"redis_exporter", "serve"}
 _POLL_S = 0.25
@@ -52,7 +53,7 @@ def by_name(name: str) -> Server:
         LauncherError: If there is none.
 
     """
-    for each in SERVERS:
+    for each in (*SERVERS, *FURTHER):
         if each.name == name:
             return each
     known = ", ".join(sorted(each.name for each in SERVERS))
@@ -79,14 +80,16 @@ def wanted(without: Iterable[str]) -> tuple[Server, ...]:
 
 
 def only(names: Iterable[str]) -> tuple[Server, ...]:
-    """Return these servers alone, in the order of starting.
+    """Return these servers alone, in the order of starting: with a TaskManager as many as are set.
 
     Raises:
-        LauncherError: If a name is no server's.
+        LauncherError: If a name is no server's, or the setting is no number of TaskManagers.
 
     """
     kept = {by_name(name).name for name in names}
-    return tuple(each for each in SERVERS if each.name in kept)
+    if TaskManager().name in kept and Cluster.external(TaskManager().name) is None:
+        kept |= {each.name for each in FURTHER[: workers_and_slots()[0] - 1]}
+    return tuple(each for each in (*SERVERS, *FURTHER) if each.name in kept)
 
 
 def fetch(servers: Iterable[Server], *, say: Say) -> None:
@@ -161,15 +164,16 @@ def _settle_ports(cluster: Cluster, server: Server, servers: Sequence[Server], *
 
 def down(cluster: Cluster, *, say: Say) -> None:
     """Stop every server of this cluster that runs, the last started first."""
-    for each in reversed(SERVERS):
+    for each in reversed((*SERVERS, *FURTHER)):
         if cluster.pid(each.name) is not None:
             stop(cluster, each)
             say(f"{each.name}: stopped")
 
 
 def status(cluster: Cluster) -> list[Status]:
-    """Look at each server once."""
-    return [_status(cluster, each) for each in SERVERS]
+    """Look at each server once, and at each further TaskManager that runs."""
+    further = (each for each in FURTHER if cluster.pid(each.name) is not None)
+    return [_status(cluster, each) for each in (*SERVERS, *further)]
 
 
 def _status(cluster: Cluster, server: Server) -> Status:

@@ -103,6 +103,26 @@ def test_a_killed_worker_is_started_again_and_known_to_the_job_manager(cluster: 
         assert flink.TaskManager().address(cluster) != before
 
 
+def test_a_second_worker_adds_its_slots_and_ends_by_itself(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(flink.SLOTS, "2x4")
+    start(cluster, "flink_worker")
+    second = run.by_name("flink_worker_2")
+    try:
+        assert len(known(cluster)) == 2
+        assert flink.ask(f"{flink.JobManager().address(cluster)}/overview")["slots-total"] == 8
+        assert "flink_worker_2" in {each.server for each in run.status(cluster)}
+        pid = cluster.pid("flink_worker_2")
+        assert pid is not None
+        assert set(listening(pid)) == {"127.0.0.1"}
+    finally:
+        run.stop(cluster, second)
+    assert cluster.pid("flink_worker") is not None
+    assert "flink_worker_2" not in {each.server for each in run.status(cluster)}
+    assert wait_until(lambda: len(known(cluster)) == 1, seconds=20)
+
+
 def test_a_job_with_checkpoints_on_s3_runs(cluster: Cluster) -> None:
     """The plugin of S3 is loaded by the JobManager only once a job needs it."""
     sessions = f"{flink.Gateway().address(cluster)}/v3/sessions"
