@@ -4,6 +4,7 @@ import datetime as dt
 import json
 import random
 import time
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,12 @@ from infra.launcher.cluster import Cluster
 from tests.flink.events import NOON, Row, append_events
 
 _LATE = "30s"
+_WINDOWS = (dt.timedelta(seconds=20), dt.timedelta(seconds=30))
+# how long after its exposure an action is: at the ends of windows, and one unit of Flink's time before
+EDGES = (
+    dt.timedelta(0),
+    *(each - less for each in _WINDOWS for less in (ONE_US * 1000, ONE_US * 0)),
+)
 _SHOWN = {
     "id": {"type": "string", "required": True},
     "at": {"type": "timestamptz", "required": True},
@@ -92,7 +99,8 @@ def happened(count: int, *, seconds: int, seed: int) -> tuple[list[Row], list[Ro
     """Return exposures and actions.
 
     5 % are late, exposures by up to 29 s and actions by up to five minutes, and so after their sample is
-    mature; some actions come before their exposure, at the very ends of its windows, or belong to none.
+    mature; some actions come before their exposure, at the very ends of its windows, or belong to none. For
+    each of the `EDGES` there is an exposure with one action, so far behind it.
     """
     rng = random.Random(seed)
     shown: list[Row] = []
@@ -123,10 +131,29 @@ def happened(count: int, *, seconds: int, seed: int) -> tuple[list[Row], list[Ro
                 "force": rng.choice([None, 0.0, -1.5, 0.1, float("nan"), 1e-300]),
             }
             taps.append(_placed(tap, rng, len(taps)))
-    return (
+    found = (
         _in_order(_copies(shown, rng, slot=9), rng),
         _in_order(_copies(taps, rng, force=9.0), rng),
     )
+    for rows, edges in zip(found, _at_edges(shown[count // 2], rng), strict=True):
+        for edge in edges:
+            rows.insert(
+                bisect_right(rows, edge["known_at"], key=lambda each: each["known_at"]), edge
+            )
+    return found
+
+
+def _at_edges(like: Row, rng: random.Random) -> tuple[list[Row], list[Row]]:
+    """Return exposures with one action each, at an edge of a window."""
+    shown: list[Row] = []
+    taps: list[Row] = []
+    for number, after in enumerate(EDGES, 10**7):
+        shown.append(_placed(like | {"id": f"edge{number}"}, rng, number))
+        at = like["event_time"] + after
+        times = {"event_time": at, "known_at": max(at, like["known_at"])}
+        of = {"tap_id": f"edge{number}", "shown_id": f"edge{number}", "force": 0.5}
+        taps.append(_placed(times | of, rng, number))
+    return shown, taps
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,17 @@
 """Flink keeps a row of each key in Paimon, whatever comes when, and headrace takes every change exactly once."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from headrace.api import Lake
+from headrace.flink.keyed_job import BATCH
+from headrace.flink.keyed_sql import CATALOG
 from headrace.flink.recovery import restore
 from headrace.flink.session import SESSION
+from headrace.flink.statements import option_list
+from headrace.identifiers import quote_text
 from infra.launcher.cluster import Cluster
 from tests.flink.keyed import RECORDS, Keyed, arrivals, newest, values_of, warehouse_settings
 from tests.flink.streams import until
@@ -82,6 +86,22 @@ def test_the_table_is_a_function_of_the_set_of_records_whatever_their_order(
     add(5, 6)
     reach(6)
     for each in keyed:
-        health = each.job.check().health
-        assert health is not None
-        assert not health.faults
+        assert faults_of(each) == {}
+    delete_beside(rows)
+    assert set(faults_of(rows)) == {BATCH}
+
+
+def faults_of(keyed: Keyed) -> Mapping[str, str]:
+    health = keyed.job.status().health
+    assert health is not None
+    return health.faults
+
+
+def delete_beside(rows: Keyed) -> None:
+    """Delete a row as another program does, beside the job, which knows nothing of it."""
+    job, key = rows.job, min(rows.state())
+    name = ".".join(f"`{part}`" for part in (CATALOG, *rows.name.split(".")))
+    catalog = f"create catalog {CATALOG} with ({option_list(job.warehouse)})"
+    delete = f"delete from {name} where id = {quote_text(key)}"
+    job.gateway.submit((catalog, delete), properties={**SESSION, "execution.runtime-mode": "batch"})
+    until(lambda: key not in rows.state())
