@@ -1,16 +1,18 @@
 """The job of a sample set, which follows the tables of exposures and actions and writes its live table."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 from headrace.config import Settings
+from headrace.definitions.window_rows import disorder_of
 from headrace.errors import FlinkCannotSamplesError
 from headrace.flink.begin import Begin
+from headrace.flink.behind import Followed
 from headrace.flink.committed import begun
 from headrace.flink.job import JobStatus
 from headrace.flink.live_samples import LiveSamples
 from headrace.flink.places import catalog_of, hidden
 from headrace.flink.sample_begin import begins_now, begins_of, noted
-from headrace.flink.sample_sql import samples_sql
+from headrace.flink.sample_sql import followed_by, samples_sql
 from headrace.flink.statements import JobSql
 from headrace.flink.table_job import TableJob
 from headrace.flink.unread import upserted
@@ -34,10 +36,18 @@ class SampleJob(TableJob):
             self.lake, self.live.table, self.live.schema, partition_by=("day(event_time)",)
         )
 
-    def followed(self) -> Mapping[str, int]:
-        """Name the tables of exposures and actions."""
+    def followed(self) -> Sequence[Followed]:
+        """Return the tables of exposures and actions."""
         begins = begins_of(self.table.head().properties)
-        return {name: each.snapshot_id for name, each in begins.items()}
+        return [
+            Followed(
+                table=str(stream.table),
+                snapshot_id=begins[str(stream.table)].snapshot_id,
+                disorder=disorder_of(stream),
+                source=source,
+            )
+            for source, stream in followed_by(self.live).items()
+        ]
 
     def sql(self, *, group: str, shown: bool = False) -> JobSql:
         """Write the statements, from where the job of this epoch began."""

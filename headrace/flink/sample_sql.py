@@ -49,6 +49,12 @@ def samples_sql(
     )
 
 
+def followed_by(live: LiveSamples) -> dict[str, Stream]:
+    """Map sources of the statements to the streams whose tables they follow; actions are read by others too."""
+    actions = {f"actions_{number}_news": each for number, each in enumerate(live.labels)}
+    return {"shown_news": live.exposures, **actions}
+
+
 class _Text:
     def __init__(self, live: LiveSamples, begins: Mapping[str, Begin]) -> None:
         self._live, self._recipe, self._begins = live, live.recipe, begins

@@ -2,10 +2,12 @@
 
 import time
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import replace
 
+from headrace import clock
 from headrace.errors import DatabaseUnavailableError, FlinkStopError, TwoOwnersError
+from headrace.flink.behind import Followed, behind, newest_known
 from headrace.flink.client import JobOverview
 from headrace.flink.health import REGISTRY, Health, out_of_order
 from headrace.flink.job import FlinkJob, JobStatus
@@ -15,7 +17,8 @@ from headrace.flink.unread import unread_since, upserted
 from headrace.ingest.owner import BATCH, FLINK, HEADRACE, Owner
 from headrace.tables.lake import LakeTable
 
-LATE, UNREAD = "late-events", "rows-not-read"
+LATE, UNREAD, BEHIND = "late-events", "rows-not-read", "falls-behind"
+BEHIND_S_MAX = 300.0  # a job that starts is planned, and reads what was there, for a minute or two
 CANCELLED_S_MAX = 60.0
 _POLL_S = 0.5
 
@@ -31,9 +34,9 @@ class TableJob(FlinkJob):
     def begin_again(self) -> JobStatus:
         """Start the job of a new epoch at what is in its table."""
 
-    def followed(self) -> Mapping[str, int]:
-        """Map the tables whose appends the job of this epoch reads to the snapshots that it began with."""
-        return {}
+    def followed(self) -> Sequence[Followed]:
+        """Return the tables whose appends the job of this epoch reads, each by one of its sources."""
+        return ()
 
     def submit(self) -> JobStatus:
         """Start the job, unless it runs or ran already; raises what `begin_again` does.
@@ -99,14 +102,26 @@ class TableJob(FlinkJob):
 
     def _unread(self) -> dict[str, str]:
         """Name why the job does not read all rows of a table that it follows, or why that is not known."""
-        for name, snapshot_id in self.followed().items():
-            table = self.lake.table(name)
+        for each in self.followed():
+            table = self.lake.table(each.table)
             try:
-                found = upserted(table.iceberg().metadata) or unread_since(table, snapshot_id)
+                found = upserted(table.iceberg().metadata) or unread_since(table, each.snapshot_id)
             except DatabaseUnavailableError as error:
-                return {REGISTRY: f"whether rows of `{name}` were replaced is not known: {error}"}
+                what = f"whether rows of `{each.table}` were replaced is not known: {error}"
+                return {REGISTRY: what}
             if found:
                 return {UNREAD: f"{found}; its job reads what is appended, and nothing else"}
+        return {}
+
+    def _behind(self, job: JobOverview) -> dict[str, str]:
+        """Name a table of which rows have waited for the job for some minutes."""
+        before_ms = clock.now_ms() - round(BEHIND_S_MAX * 1000)
+        for each in self.followed():
+            table = self.lake.table(each.table)
+            newest = newest_known(table, since=each.snapshot_id, before_ms=before_ms)
+            found = "" if newest is None else behind(self.manager, job.id, each, newest)
+            if found:
+                return {BEHIND: f"{found}, and came {BEHIND_S_MAX / 60:.0f} minutes ago or before"}
         return {}
 
     def health_of(self, job: JobOverview, owner: Owner) -> Health:
@@ -118,5 +133,5 @@ class TableJob(FlinkJob):
             faults[LATE] = (
                 f"{late.rows} came into the table later than its stream allows, and are in no row"
             )
-        faults |= out_of_order(self.manager.settings()) | self._unread()
+        faults |= out_of_order(self.manager.settings()) | self._unread() | self._behind(job)
         return replace(found, faults=faults, late_repeats=late.repeats)

@@ -1,6 +1,6 @@
 """The job of a window view, which follows the table of its events and writes its feature table."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import replace
 
 from headrace.config import Settings
@@ -8,6 +8,7 @@ from headrace.definitions.window_rows import WindowRows
 from headrace.errors import FlinkCannotViewError, StreamOwnedError
 from headrace.flink.backfill import Missing, add_rows, feature_table, missing_rows
 from headrace.flink.begin import Begin
+from headrace.flink.behind import Followed
 from headrace.flink.committed import begun
 from headrace.flink.job import JobStatus
 from headrace.flink.places import catalog_of, hidden
@@ -17,7 +18,7 @@ from headrace.flink.table_job import TableJob
 from headrace.flink.tile_sql import needs_python
 from headrace.flink.unread import upserted
 from headrace.flink.view_limits import refuse_view
-from headrace.flink.window_sql import view_sql
+from headrace.flink.window_sql import NEWS, view_sql
 from headrace.flink_access import FlinkAccess
 from headrace.identifiers import TableName
 from headrace.ingest.owner import BATCH, HEADRACE, Owner
@@ -51,9 +52,16 @@ class ViewJob(TableJob):
         assert found is not None  # `begin_again` says it before a job starts
         return found
 
-    def followed(self) -> Mapping[str, int]:
-        """Name the table of the events."""
-        return {self.rows.windows.events: self.begin.snapshot_id}
+    def followed(self) -> Sequence[Followed]:
+        """Return the table of the events."""
+        return (
+            Followed(
+                table=self.rows.windows.events,
+                snapshot_id=self.begin.snapshot_id,
+                disorder=self.rows.disorder,
+                source=NEWS,
+            ),
+        )
 
     def sql(self, *, group: str, shown: bool = False) -> JobSql:
         """Write the statements, from where the job of this epoch began."""

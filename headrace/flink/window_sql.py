@@ -25,14 +25,14 @@ from headrace.flink.moment_sql import MomentSql, needs_moments
 from headrace.flink.statements import JobSql, create_catalog, named, plan_of
 
 _LONG_MAX = (1 << 63) - 1
-_NEWS, _HISTORY = "news", "history"
+NEWS, _HISTORY = "news", "history"
 
 
 def view_sql(rows: WindowRows, catalog: Mapping[str, str], *, begin: Begin) -> JobSql:
     """Write the statements of the job that follows the events' table."""
     table, computed = rows.windows.events, _times(rows)
     mark = later("_known", -rows.disorder_ms)
-    sources = {_NEWS: news(_NEWS, table, begin, computed=computed, time="_known", mark=mark)}
+    sources = {NEWS: news(NEWS, table, begin, computed=computed, time="_known", mark=mark)}
     before = history(_HISTORY, table, begin, computed=computed, time="_known")
     if before is not None:
         sources[_HISTORY] = before
@@ -125,7 +125,7 @@ class _Text:
         columns = ",\n    ".join(listed)
         parts: list[str] = []
         for name in sources:
-            matters = f"({recent} or {passed})" if name == _NEWS else recent
+            matters = f"({recent} or {passed})" if name == NEWS else recent
             condition = "\n    and ".join((*where, matters))
             parts.append(f"select\n    {columns}\nfrom {name}\nwhere {condition}")
         return "create temporary view events as\n" + "\nunion all\n".join(parts)

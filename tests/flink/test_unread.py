@@ -188,7 +188,8 @@ def test_the_job_of_samples_is_judged_by_all_its_tables(tmp_path: Path) -> None:
         live = live_samples(lake, sampled.sample_set("any"))
         job = SampleJob(lake, live, access=FlinkAccess(uri=address, gateway_uri=address))
         job.declared()
-        heads = {str(each.table): lake.table(each.table).head().snapshot for each in live.labels}
+        streams = (live.exposures, *live.labels)
+        heads = {str(each.table): lake.table(each.table).head().snapshot for each in streams}
         begins = {name: Begin.at(head, after_us=0) for name, head in heads.items() if head}
         move_properties(job.table, lambda _: noted(begins))
         assert faults_of(job) == {}
