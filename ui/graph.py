@@ -43,7 +43,9 @@ class Arrow:
     target: str
     snapshot_id: int | None = None
     behind: int | None = None
-    of: Literal["newer commit", "newer snapshot", "waiting file"] = "newer commit"
+    of: Literal["newer commit", "newer snapshot", "waiting file", "waiting partition"] = (
+        "newer commit"
+    )
     pinned: bool = False
 
     @property
@@ -246,13 +248,13 @@ def _from_sources(lake: LakeFacts, nodes: dict[str, Node]) -> Iterator[Arrow]:
     for stream in lake.streams:
         if stream.table not in nodes:
             continue
-        nodes[stream.source] = Node(id=stream.source, kind="source", detail="files")
+        nodes[stream.source] = Node(id=stream.source, kind="source", detail=f"{stream.parts}s")
         if not stream.is_of_flink:  # else a job is between the two
             yield Arrow(
                 source=stream.source,
                 target=stream.table,
                 behind=stream.waiting,
-                of="waiting file",
+                of="waiting file" if stream.parts == "file" else "waiting partition",
             )
         if stream.dead_letters and DEAD_LETTERS in nodes:
             yield Arrow(source=stream.source, target=DEAD_LETTERS)

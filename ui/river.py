@@ -116,7 +116,7 @@ class _Painter:
             elif stream.lag:
                 state, lag = "behind", f"{count(stream.lag, 'record')} behind"
             elif stream.waiting and stream.lag is None:
-                state, lag = "behind", f"{count(stream.waiting, 'file')} waiting"
+                state, lag = "behind", f"{count(stream.waiting, stream.parts)} waiting"
             if stream.missing:
                 state, lag = "behind", "no files"
             fault = failure or self._warned.get(stream.stream)

@@ -9,7 +9,8 @@ import typer
 from headrace.cli.declared import StreamName, stream_named, window_rows_named
 from headrace.cli.flink_jobs import is_table, job_of, stream_job, table_job, view_job
 from headrace.cli.nouns import add, add_noun
-from headrace.cli.output import Format, Output, OutputOption, output_of
+from headrace.cli.output import Format, Output, OutputOption, as_text, output_of
+from headrace.cli.waiting import waiting
 
 if TYPE_CHECKING:
     from headrace.flink.job import JobStatus
@@ -65,16 +66,16 @@ def submit(
     """
     out = output_of(output)
     if show:
-        _print(name, out)
+        _print(name, out, output)
     elif is_table(name):
-        with table_job(name) as job:
-            _show(out, job.submit())
+        with table_job(name) as job, waiting(f"{name}: adding rows, and starting its job"):
+            _tell(out, job.submit(), output)
     else:
-        with stream_job(name) as job:
-            _show(out, job.submit())
+        with stream_job(name) as job, waiting(f"{name}: starting its job"):
+            _tell(out, job.submit(), output)
 
 
-def _print(name: str, out: Output) -> None:
+def _print(name: str, out: Output, output: Format) -> None:
     from headrace.cli.declared import keyed_stream, sample_set_of
     from headrace.config import Settings
     from headrace.flink import keyed_job, sample_job, view_job
@@ -104,8 +105,9 @@ def _print(name: str, out: Output) -> None:
             group=f"headrace-{name}",
             writers=writers_of(declared, settings).by_id,
         )
-    out.record({"sql": sql.text, "plan": sql.plan})
-    out.say(sql.text.rstrip())
+    if output is Format.JSON:
+        out.record({"sql": sql.text, "plan": sql.plan})
+    out.show(sql.text.rstrip())
 
 
 def status(
@@ -120,7 +122,9 @@ def status(
     """
     out = output_of(output)
     with job_of(name) as job:
-        _show(out, job.check())
+        found = job.check()
+    out.record(_facts(found))
+    out.say(_line(found))
 
 
 def note(stream: StreamName, *, output: OutputOption = Format.TEXT) -> None:
@@ -132,10 +136,11 @@ def note(stream: StreamName, *, output: OutputOption = Format.TEXT) -> None:
     from headrace.flink.note import take_note
 
     out = output_of(output)
-    with stream_job(stream) as job:
+    with stream_job(stream) as job, waiting(f"{stream}: reading what its topic has"):
         job.owned()
         found = take_note(job.lake, job.stream, complete=False)
-    out.record({"stream": stream, "records": found.records})
+    if output is Format.JSON:
+        out.record({"stream": stream, "records": found.records})
     out.say(f"{stream}  {found.records:,} records noted")
 
 
@@ -146,13 +151,14 @@ def stop(name: Subject, *, output: OutputOption = Format.TEXT) -> None:
     out = output_of(output)
     facts: dict[str, object] = {"stream": name}
     if is_table(name):
-        with table_job(name) as job:
+        with table_job(name) as job, waiting(f"{name}: waiting for its savepoint"):
             owner = job.stop()
     else:
-        with stream_job(name) as job:
+        with stream_job(name) as job, waiting(f"{name}: waiting for its savepoint"):
             owner, found = recovery.stop(job)
         facts["records"] = found.records
-    out.record({**facts, "savepoint": owner.savepoint})
+    if output is Format.JSON:
+        out.record({**facts, "savepoint": owner.savepoint})
     out.say(f"{name}  stopped at {owner.savepoint}")
 
 
@@ -174,8 +180,8 @@ def restore(
     from headrace.flink import recovery
 
     out = output_of(output)
-    with job_of(name) as job:
-        _show(out, recovery.restore(job, checkpoint=checkpoint))
+    with job_of(name) as job, waiting(f"{name}: starting its job"):
+        _tell(out, recovery.restore(job, checkpoint=checkpoint), output)
 
 
 def handover(
@@ -192,20 +198,21 @@ def handover(
     """
     from headrace.flink.handover import to_flink, to_headrace
 
-    out = output_of(output)
+    out, what = output_of(output), f"{name}: handing it to {to}"
     if is_table(name):
-        with table_job(name) as job:
+        with table_job(name) as job, waiting(what):
             if to is Side.FLINK:
-                job.begin_again()
+                job.hand_over()
             else:
                 job.release()
             owner = job.owner
         by, epoch = owner.by, owner.epoch
     else:
-        with stream_job(name) as job:
+        with stream_job(name) as job, waiting(what):
             done = to_flink(job) if to is Side.FLINK else to_headrace(job)
         by, epoch = done.owner, done.epoch
-    out.record({"stream": name, "owner": by, "epoch": epoch})
+    if output is Format.JSON:
+        out.record({"stream": name, "owner": by, "epoch": epoch})
     out.say(f"{name}  belongs to {by} since epoch {epoch}")
 
 
@@ -218,23 +225,38 @@ def backfill(
     output: OutputOption = Format.TEXT,
 ) -> None:
     """Add the rows of a window view that are missing up to now, in one commit; its job must not run."""
+    from headrace.clock import EPOCH, ONE_US
     from headrace.flink.history_job import backfill_by_flink
 
     out = output_of(output)
-    with view_job(view) as job:
+    with view_job(view) as job, waiting(f"{view}: adding rows"):
         missing = backfill_by_flink(job) if by == Side.FLINK else job.backfill()
         count = job.table.head().row_count - missing.table.row_count
-    out.record({"view": view, "rows": count, "until_us": missing.until_us})
-    out.say(f"{view}  {count:,} rows added")
+    if output is Format.JSON:
+        out.record({"view": view, "rows": count, "until_us": missing.until_us})
+    until = as_text(EPOCH + ONE_US * missing.until_us)
+    out.say(f"{view}  {count:,} rows added, of all that was known by {until}")
 
 
-def _show(out: Output, found: "JobStatus") -> None:
+def _tell(out: Output, found: "JobStatus", output: Format) -> None:
+    if output is Format.JSON:
+        out.record(_facts(found))
+    out.say(_line(found))
+    for name, what in (found.health.faults if found.health else {}).items():
+        out.say(f"  {name}: {what}")
+
+
+def _facts(found: "JobStatus") -> dict[str, object]:
     facts = asdict(found)
-    health = facts.pop("health") or {}
-    out.record({**facts, **health})
-    state, repeats = health.get("state", "-"), health.get("late_repeats", 0)
+    health: dict[str, object] = facts.pop("health") or {}
+    return facts | health
+
+
+def _line(found: "JobStatus") -> str:
+    head = f"{found.stream}  {found.owner}, epoch {found.epoch}"
+    if found.health is None:
+        return head
+    repeats = found.health.late_repeats
     late = f", {repeats:,} late repeats left out" if repeats else ""
-    out.say(
-        f"{found.stream}  {found.owner}, epoch {found.epoch}  {state}  "
-        f"checkpoint {health.get('checkpoint', '-')}, committed {health.get('committed', '-')}{late}"
-    )
+    at = f"checkpoint {found.health.checkpoint}, committed {found.health.committed}"
+    return f"{head}  {found.health.state}  {at}{late}"

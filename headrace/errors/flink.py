@@ -40,6 +40,18 @@ class FlinkCannotReachError(LakeError):
         )
 
 
+class NothingToFollowError(LakeError):
+    """The table that a job would follow has no rows yet, so there is no time at which it could begin."""
+
+    def __init__(self, subject: str, *, table: str) -> None:
+        self.subject, self.table = subject, table
+        super().__init__(
+            f"rows of `{subject}` follow those of `{table}`, which has none yet",
+            state=NOTHING_CHANGED,
+            remedy=Remedy.run("ingest", "run", advice="ingest the stream of that table first"),
+        )
+
+
 class FlinkUnavailableError(LakeError):
     """Flink's JobManager or its SQL gateway does not answer."""
 
@@ -115,6 +127,21 @@ class UndeclaredJobError(LakeError):
         )
 
 
+class JobNotStartedError(LakeError):
+    """Flink owns a stream, and no start of its job is known: its submission failed."""
+
+    def __init__(self, stream: str, *, epoch: int) -> None:
+        self.stream, self.epoch = stream, epoch
+        super().__init__(
+            f"{_shown(stream)} belongs to `flink` since epoch {epoch}, and its job was not started",
+            state=_LEFT,
+            remedy=Remedy(
+                command=("flink", "submit", stream),
+                otherwise=(Remedy.run("flink", "handover", stream, "--to", "headrace"),),
+            ),
+        )
+
+
 class FlinkJobLostError(LakeError):
     """The job of a stream is gone from the JobManager, though it was not stopped."""
 
@@ -124,7 +151,7 @@ class FlinkJobLostError(LakeError):
             f"job `{job}` of {_shown(stream)} does not run: {found}",
             state=_LEFT,
             remedy=Remedy(
-                advice="start it from its newest checkpoint",
+                advice="start it from its savepoint or its newest checkpoint",
                 command=("flink", "restore", stream),
                 otherwise=(Remedy.run("flink", "handover", stream, "--to", "headrace"),),
             ),
@@ -141,7 +168,7 @@ class FlinkJobUnwellError(LakeError):
             f"job `{job}` of {_shown(stream)} is not well: {listed}",
             state=_LEFT,
             remedy=Remedy(
-                advice="repair what the root exception names, else take the stream from Flink",
+                advice="repair what is named, else take it from Flink",
                 command=("flink", "handover", stream, "--to", "headrace"),
             ),
         )
@@ -155,8 +182,19 @@ class FlinkStopError(LakeError):
         super().__init__(
             f"job `{job}` of {_shown(stream)} did not stop cleanly: {detail}",
             state="a savepoint of it may exist, and its last files may be missing in the table",
-            remedy=Remedy.run(
-                "flink", "status", stream, advice="see what it does, then stop it again"
+            remedy=Remedy(
+                advice="see what it does, then stop it again",
+                command=("flink", "status", stream),
+                otherwise=(
+                    Remedy.run(
+                        "flink",
+                        "handover",
+                        stream,
+                        "--to",
+                        "headrace",
+                        advice="if it cannot run any more, cancel it in Flink, then",
+                    ),
+                ),
             ),
         )
 

@@ -13,7 +13,7 @@ from headrace.definitions.stream import COORDINATES, EVENT_TIME, KNOWN_AT
 from headrace.definitions.window_rows import WindowRows
 from headrace.engines.base import Engine
 from headrace.engines.open import open_engine
-from headrace.errors import FencedError, FlinkCannotViewError, StreamOwnedError
+from headrace.errors import FencedError, NothingToFollowError, StreamOwnedError
 from headrace.flink.begin import Begin
 from headrace.flink.view_limits import refuse_view
 from headrace.identifiers import TableName, quote
@@ -69,7 +69,8 @@ def bring_up(lake: OpenLake, rows: WindowRows) -> int:
     A second run adds nothing.
 
     Raises:
-        FlinkCannotViewError: If SQL cannot write the view's rows, or there are no events yet.
+        FlinkCannotViewError: If SQL cannot write the view's rows.
+        NothingToFollowError: If there are no events yet.
         FencedError: If another run added rows meanwhile; nothing was committed.
         StreamOwnedError: If a job began meanwhile; nothing was committed.
 
@@ -86,14 +87,13 @@ def missing_rows(lake: OpenLake, rows: WindowRows, table: LakeTable) -> Missing:
     """Look at how far events and rows are; writes nothing.
 
     Raises:
-        FlinkCannotViewError: If there are no events yet, whose times the rows would follow.
+        NothingToFollowError: If there are no events yet, whose times the rows would follow.
 
     """
     name = TableName.parse(rows.windows.events)
     events = lake.head_of(name)
     if events is None or events.snapshot is None or not events.row_count:
-        what = f"`{name}` has no rows yet; ingest some first"
-        raise FlinkCannotViewError(rows.windows.view, what, key="events")
+        raise NothingToFollowError(rows.windows.view, table=str(name))
     head, hop_us = table.head(), rows.windows.hop_us
     with open_engine(lake.settings) as engine:
         epoch_us = engine.dialect.epoch_us

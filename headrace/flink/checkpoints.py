@@ -49,6 +49,18 @@ def refuse_foreign(location: str, owner: Owner, *, stream: str) -> None:
         raise NoCheckpointError(stream, folder=location)
 
 
+def refuse_missing(table: LakeTable, found: Checkpoint, *, stream: str) -> None:
+    """Refuse a checkpoint that is not there as a whole: the job that begins with it forgets its savepoint.
+
+    Raises:
+        NoCheckpointError: If it is not.
+
+    """
+    store = folders_of(found.location, table.iceberg().io, table=str(table.name))
+    if not store.exists(f"{found.location}/{_COMPLETE}"):
+        raise NoCheckpointError(stream, folder=found.location)
+
+
 def newest_checkpoint(
     table: LakeTable, folder: str, *, jobs: Sequence[str], stream: str
 ) -> Checkpoint:

@@ -41,6 +41,16 @@ class Gateway:
     def __init__(self, access: FlinkAccess) -> None:
         self._address, self._answer_s_max = access.gateway_uri, access.answer_s_max
 
+    def check(self) -> None:
+        """Ask whether it is there, before anything is changed for a job that it should start.
+
+        Raises:
+            FlinkUnavailableError: If it does not answer.
+            FlinkRefusedError: If what answers is no SQL gateway.
+
+        """
+        self._ask("GET", "/v3/info", None)
+
     def submit(self, statements: Sequence[str], *, properties: Mapping[str, str]) -> str:
         """Run statements in a session of their own; return the id of the job that the last one starts.
 

@@ -42,10 +42,12 @@ def to_flink(job: StreamJob) -> Handover:
         IngestAuditError: If the table is not exact; nothing was changed.
         FlinkCannotError: If SQL cannot express the contract; nothing was changed.
         HandoverError: If an ingester left dead letters without the rows before them.
-        FlinkUnavailableError, FlinkRefusedError: If the job did not start; run it again, which starts
-            it in the same epoch.
+        FlinkUnavailableError, FlinkRefusedError: If the gateway is not there, and nothing was changed;
+            or if the job did not start: run it again, which starts it in the same epoch.
 
     """
+    if not job.lake.exists(job.table_name):
+        job.refuse_contract()
     open_tables(job.lake, job.stream)
     job.sql(group="", shown=True)  # refuses what SQL cannot say before anything changes
     before = job.owner
@@ -54,6 +56,7 @@ def to_flink(job: StreamJob) -> Handover:
         job.adopt(before, running)
         found = _audited(job)
         return _done(job, found, job.status())
+    job.gateway.check()
     if before.by == FLINK:
         _tell_letters(job, before)
         if not _began(job, before):  # an epoch whose job never started

@@ -10,12 +10,14 @@ from headrace import clock
 from headrace.errors import (
     FlinkJobLostError,
     FlinkJobUnwellError,
+    JobNotStartedError,
+    LakeError,
     SchemaUnavailableError,
     StreamOwnedError,
     TwoOwnersError,
 )
 from headrace.flink.checkpoints import STATE_PATH, refuse_foreign
-from headrace.flink.client import Gateway, JobManager, JobOverview
+from headrace.flink.client import Gateway, JobManager, JobOverview, root_exception
 from headrace.flink.committed import committed_checkpoint, writers_in
 from headrace.flink.health import CHANGED, SCHEMAS, WAITING, Health, health, no_slots
 from headrace.flink.places import access_of
@@ -126,7 +128,7 @@ class FlinkJob(ABC):
         found = self.running(owner := self.owned())
         if found is None:
             if owner.jobs or self.wrote(owner):
-                raise FlinkJobLostError(self.subject, job=self.name(owner), found=self.ended(owner))
+                raise self.lost(owner)
             self.start(owner, self.sql(group=self.group(owner, attempt=0)), {})
         else:
             self.adopt(owner, found)
@@ -164,6 +166,21 @@ class FlinkJob(ABC):
     def wrote(self, owner: Owner) -> bool:
         """Whether a job of an epoch committed something."""
         return bool(writers_in(self.table.iceberg().metadata, owner))
+
+    def lost(self, owner: Owner) -> LakeError:
+        """Return the error that says what became of the job of an epoch that does not run."""
+        if not owner.jobs and not self.wrote(owner):
+            return JobNotStartedError(self.subject, epoch=owner.epoch)
+        ended = f"it was stopped at {owner.savepoint}" if owner.savepoint else self._why(owner)
+        return FlinkJobLostError(self.subject, job=self.name(owner), found=ended)
+
+    def _why(self, owner: Owner) -> str:
+        """Say what became of a job, and why it failed if it did."""
+        found = self.manager.jobs(name=self.name(owner))
+        if found and found[0].state == "FAILED":
+            root = root_exception(self.manager.ask(f"/jobs/{found[0].id}/exceptions"))
+            return f"FAILED, because of {root or 'nothing that is known'}"
+        return self.ended(owner)
 
     def ended(self, owner: Owner) -> str:
         """Say what became of the job of an epoch that does not run."""
@@ -203,6 +220,7 @@ class FlinkJob(ABC):
 
         Raises:
             FlinkJobLostError: If it does not run, though it was not stopped.
+            JobNotStartedError: If no start of it is known.
             TwoOwnersError: If another job writes the stream.
 
         """
@@ -228,7 +246,7 @@ class FlinkJob(ABC):
                 faults={},
             )
             return self._status(owner, owner.jobs[-1] if owner.jobs else "", stopped)
-        raise FlinkJobLostError(self.subject, job=self.name(owner), found=self.ended(owner))
+        raise self.lost(owner)
 
     def _with_change(self, found: Health, owner: Owner) -> Health:
         """Name a job that goes on by an older declaration, as its sink does with older columns."""

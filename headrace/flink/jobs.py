@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from headrace.definitions.stream import Stream
-from headrace.errors import FlinkCannotError, TwoOwnersError
+from headrace.errors import FlinkCannotError, StreamOwnedError, TwoOwnersError
 from headrace.flink.client import JobOverview
 from headrace.flink.committed import committed_checkpoint
 from headrace.flink.health import Health, not_committed
@@ -18,7 +18,7 @@ from headrace.flink.unread import upserted
 from headrace.flink.writers import writers_of
 from headrace.flink_access import FlinkAccess
 from headrace.ingest import dead_letters
-from headrace.ingest.owner import Owner
+from headrace.ingest.owner import FLINK, HEADRACE, Owner
 from headrace.ingest.stream_tables import open_tables
 from headrace.tables.lake import LakeTable, OpenLake
 
@@ -109,5 +109,24 @@ class StreamJob(FlinkJob):
             FlinkJobLostError: If the job started once, and does not run now.
 
         """
+        if not self.lake.exists(self.table_name):  # it would be made for nothing
+            raise StreamOwnedError(self.subject, owner=HEADRACE, epoch=0, wanted=FLINK)
         open_tables(self.lake, self.stream)
         return self.submit_owned()
+
+    def refuse_contract(self) -> None:
+        """Refuse a contract that SQL cannot say, before there is a table of it.
+
+        Raises:
+            FlinkCannotError: If it cannot; it names the field.
+            FlinkCannotReachError: If Flink cannot reach topic or tables as headrace does.
+
+        """
+        settings = self.lake.settings
+        ingest_sql(
+            self.stream,
+            places_of(settings, stream=self.subject).shown(),
+            starts={},
+            group="",
+            writers=writers_of(self.stream, settings).by_id,
+        )

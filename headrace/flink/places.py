@@ -167,6 +167,9 @@ def paimon_options(settings: Settings) -> dict[str, str]:
     found = {"type": "paimon", "warehouse": uri}
     s3 = settings.s3
     if uri.startswith("s3://") and s3 is not None:
+        # as in infra/flink/config.yaml, which the file system of Paimon does not read: a store that keeps
+        # files in folders refuses to delete those above a new file, and each is tried for minutes
+        found["s3.directory.marker.retention"] = "keep"
         if s3.endpoint:
             found |= {"s3.endpoint": s3.endpoint, "s3.path.style.access": "true"}
         if s3.access_key is not None and s3.secret_key is not None:

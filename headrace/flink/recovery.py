@@ -4,12 +4,11 @@ from dataclasses import replace
 from typing import Any
 
 from headrace.errors import (
-    FlinkJobLostError,
     FlinkStopError,
     JobChangedError,
     OldCheckpointError,
 )
-from headrace.flink.checkpoints import Checkpoint, newest_checkpoint
+from headrace.flink.checkpoints import Checkpoint, newest_checkpoint, refuse_missing
 from headrace.flink.client import JobOverview
 from headrace.flink.job import FlinkJob, JobStatus
 from headrace.flink.jobs import StreamJob
@@ -44,7 +43,7 @@ def stop_job(job: FlinkJob) -> Owner:
         job.adopt(owner, found)
         return _stop(job, job.owned(), found)
     if not owner.savepoint:
-        raise FlinkJobLostError(job.subject, job=job.name(owner), found=job.ended(owner))
+        raise job.lost(owner)
     return owner
 
 
@@ -67,7 +66,7 @@ def restore(job: FlinkJob, *, checkpoint: str | None = None) -> JobStatus:
     """Start the job again from its savepoint, its newest checkpoint, or a given one.
 
     Raises:
-        NoCheckpointError: If there is none.
+        NoCheckpointError: If there is none, or the given one is not whole, or of another job.
         OldCheckpointError: If rows of a newer one are in the table.
         JobChangedError: If the contract changed since.
         TwoOwnersError: If a job wrote that is not known, as one that was restored, and lost before it was
@@ -84,6 +83,8 @@ def restore(job: FlinkJob, *, checkpoint: str | None = None) -> JobStatus:
     committed = job.committed(owner)
     if start.number < committed:
         raise OldCheckpointError(job.subject, checkpoint=start.number, committed=committed)
+    if checkpoint is not None:
+        refuse_missing(job.table, start, stream=job.subject)
     sql = job.sql_again(group=job.group(owner, attempt=len(owner.jobs)))
     if sql.plan != owner.plan:
         raise JobChangedError(job.subject, expected=owner.plan, found=sql.plan)

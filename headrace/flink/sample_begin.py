@@ -9,7 +9,7 @@ from headrace.definitions.properties import SAMPLES_BEGIN
 from headrace.definitions.stream import KNOWN_AT
 from headrace.definitions.window_rows import disorder_of
 from headrace.engines.open import open_engine
-from headrace.errors import FlinkCannotSamplesError
+from headrace.errors import NothingToFollowError
 from headrace.flink.begin import Begin
 from headrace.flink.live_samples import LiveSamples
 from headrace.identifiers import quote
@@ -23,7 +23,7 @@ def begins_now(lake: OpenLake, live: LiveSamples) -> dict[str, Begin]:
     That is what matures after its newest revision; without any, after the last job began, else from now.
 
     Raises:
-        FlinkCannotSamplesError: If a table has no rows yet, whose times the revisions would follow.
+        NothingToFollowError: If a table has no rows yet, whose times the revisions would follow.
 
     """
     streams = {str(each.table): each for each in (live.exposures, *live.labels)}
@@ -39,9 +39,7 @@ def begins_now(lake: OpenLake, live: LiveSamples) -> dict[str, Begin]:
     ]
     if len(settled) < len(heads):
         empty = next(name for name, head in heads.items() if not head.row_count)
-        what = f"`{empty}` has no rows yet; ingest some first"
-        key = "exposures" if empty == live.recipe.exposures else "labels"
-        raise FlinkCannotSamplesError(live.recipe.name, what, key=key)
+        raise NothingToFollowError(str(live.table), table=empty)
     after_us = min(settled) if done_us is None else done_us
     return {name: _begin(head, after_us) for name, head in heads.items()}
 

@@ -61,7 +61,8 @@ class SampleJob(TableJob):
 
         Raises:
             TwoOwnersError: If a job runs.
-            FlinkCannotSamplesError: If a table has no rows yet, or replaces rows.
+            NothingToFollowError: If a table has no rows yet.
+            FlinkCannotSamplesError: If a table replaces rows.
             StreamOwnedError: If another run begins a job meanwhile; this one did not.
             FlinkUnavailableError, FlinkRefusedError: If it did not start; submit it again.
 

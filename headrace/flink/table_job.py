@@ -48,8 +48,19 @@ class TableJob(FlinkJob):
         """
         self.declared()
         if self.owner.by != FLINK:
-            return self.begin_again()
+            return self.hand_over()
         return self.submit_owned()
+
+    def hand_over(self) -> JobStatus:
+        """Begin the job of a new epoch if the gateway is there; raises what `begin_again` does.
+
+        Raises:
+            FlinkUnavailableError, FlinkRefusedError: If it is not there, and nothing was changed; or if the
+                job did not start: submit it again.
+
+        """
+        self.gateway.check()
+        return self.begin_again()
 
     def stop(self) -> Owner:
         """Stop the job with a savepoint; idempotent.

@@ -41,6 +41,10 @@ class UndeclaredJob(TableJob):
         """Refuse to begin a job."""
         raise self._refusal()
 
+    def hand_over(self) -> Never:
+        """Refuse to begin a job."""
+        raise self._refusal()
+
     def status(self) -> JobStatus:
         """Look whether a job runs; changes nothing.
 

@@ -3,6 +3,7 @@
 import datetime as dt
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from headrace.errors import LakeError, Remedy
 from headrace.interop.paimon.summary import PaimonSummary
@@ -15,7 +16,7 @@ from headrace.standing.flow import Edge
 class StreamStanding:
     """How far one stream is.
 
-    `waiting` counts its files or partitions with something to take; `missing` says why it has none
+    `waiting` counts its files or partitions with something to take, `parts` says which; `missing` says why it has none
     at all. `dead_letters` counts all of its refused records, `refused` those of its newest day that
     nobody acknowledged, by error code in `reasons`. `lag` counts offsets that its service has not
     read, None without one. `trouble` says why its service needs a person, since `trouble_at`.
@@ -33,6 +34,7 @@ class StreamStanding:
     committed_at: dt.datetime | None = None
     watermark: dt.datetime | None = None
     waiting: int = 0
+    parts: Literal["file", "partition"] = "file"
     missing: str = ""
     dead_letters: int = 0
     refused: int = 0
@@ -53,7 +55,7 @@ class JobStanding:
     """One job that Flink should run: the stream, view or table of samples that it is of.
 
     It writes `table`, and `reads` a topic or tables. `state` is Flink's word, empty if it was not
-    heard. `trouble` says why it needs a person, and `remedy` what to do; `committed` is the newest
+    heard; `LOST` and `NOT STARTED` are ours. `trouble` says why it needs a person, and `remedy` what to do; `committed` is the newest
     checkpoint whose rows are in the table, of `checkpoint`.
     """
 

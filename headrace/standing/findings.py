@@ -194,12 +194,15 @@ def _waiting(standing: Standing) -> Iterator[Finding]:
         if each.waiting and each.lag is None and not each.is_of_flink
     ]
     if found:
-        files = counted(sum(each.waiting for each in found), "file")
+        parts = [
+            counted(sum(each.waiting for each in found if each.parts == part), part)
+            for part in dict.fromkeys(each.parts for each in found)
+        ]
         yield Finding(
             kind="behind",
             code=FindingCode.WAITING_FILES,
             subject=listed([each.table for each in found]),
-            text=f"{files} of {listed([f'`{each.source}`' for each in found])} not ingested yet",
+            text=f"{listed(parts)} of {listed([f'`{each.source}`' for each in found])} not ingested yet",
             remedies=(Remedy.run("ingest", "run", *(each.stream for each in found)),),
             concerns=tuple(name for each in found for name in (each.stream, each.table)),
         )

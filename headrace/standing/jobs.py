@@ -4,13 +4,20 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 from headrace.definitions.load import Declarations
-from headrace.errors import FlinkUnavailableError, LakeError
+from headrace.errors import (
+    FlinkJobLostError,
+    FlinkUnavailableError,
+    JobNotStartedError,
+    LakeError,
+)
 from headrace.flink.every import OwnedJob, ended_jobs, owned_jobs
 from headrace.standing.facts import JobStanding, Unreadable
 from headrace.tables.lake import OpenLake
 
 ANSWER_S_MAX = 3.0  # of Flink: who asks for the status waits in front of it
 SERVER = "Flink"
+# where Flink has no word for it
+_STATES: dict[type[LakeError], str] = {FlinkJobLostError: "LOST", JobNotStartedError: "NOT STARTED"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,5 +83,6 @@ def _asked(owned: OwnedJob, standing: JobStanding) -> JobStanding:
     except FlinkUnavailableError:
         raise
     except LakeError as error:
-        return replace(standing, trouble=error.message, remedy=error.remedy)
+        state = _STATES.get(type(error), standing.state)
+        return replace(standing, state=state, trouble=error.message, remedy=error.remedy)
     return standing

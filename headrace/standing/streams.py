@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 
 from headrace.clock import time_at
+from headrace.definitions.sources import KafkaSource
 from headrace.definitions.stream import Stream
 from headrace.errors import LakeError, TopicUnreachableError
 from headrace.ingest import dead_letters, progress, watermark
@@ -48,6 +49,7 @@ def read_streams(
             stream=stream.name,
             table=table,
             source=stream.source.text,
+            parts="partition" if isinstance(stream.source, KafkaSource) else "file",
             is_of_flink=table in of_flink,
         )
         facts = _with_service(lake, stream, facts)

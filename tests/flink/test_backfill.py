@@ -11,7 +11,7 @@ from headrace.api import Lake
 from headrace.definitions.window_rows import WindowRows
 from headrace.errors import (
     FencedError,
-    FlinkCannotError,
+    FlinkCannotReachError,
     FlinkJobLostError,
     FlinkJobUnwellError,
     FlinkPythonMissingError,
@@ -40,6 +40,7 @@ RUNS = JobOverview(id="c1", name="n", state="RUNNING", started_ms=0)
 SQL = JobSql(setup=(), insert="insert", plan="p1")
 REPLIES = {
     "GET /jobs/overview": [(200, {"jobs": []})],
+    "GET /v3/info": [(200, {"productName": "Apache Flink"})],
     "POST /v3/sessions": [(200, {"sessionHandle": "5f"})],
     "POST /v3/sessions/5f/statements": [(200, {"operationHandle": "7a"})],
     "GET /v3/sessions/5f/operations/7a/result/0?rowFormat=JSON": [(200, {"jobID": "c1"})],
@@ -101,7 +102,7 @@ def test_history_that_flink_does_not_finish_leaves_the_view_to_headrace(
     asked: tuple[ViewJob, list[tuple[str, object]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job, said = asked
-    with refused(FlinkCannotError, stream=VIEW):  # no catalog that Flink reaches
+    with refused(FlinkCannotReachError, subject=VIEW):
         backfill_by_flink(job)
     assert (job.owner.by, job.owner.epoch) == (HEADRACE, 2)
     monkeypatch.setattr(history_job, "catalog_of", lambda *_, **__: {"type": "iceberg"})
@@ -128,7 +129,7 @@ def test_history_by_flink_is_refused_beside_a_job_or_another_run(
         return missing_rows(lake, rows, table)
 
     monkeypatch.setattr(history_job, "missing_rows", looked)
-    with refused(FlinkCannotError, stream=VIEW):
+    with refused(FlinkCannotReachError, subject=VIEW):
         backfill_by_flink(job)
     job.set_owner(job.owner, Owner(by=FLINK, epoch=3, jobs=("c1",), savepoint="s3://s-1"))
     with refused(StreamOwnedError, owner=FLINK, wanted=HEADRACE):

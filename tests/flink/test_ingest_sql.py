@@ -1,5 +1,6 @@
 """The SQL of a stream: one golden file, what holds for every contract, and what is refused by name."""
 
+import dataclasses
 import re
 from typing import Any
 
@@ -9,8 +10,9 @@ from headrace.config import Settings
 from headrace.definitions.load import load_streams
 from headrace.errors import FlinkCannotError, FlinkCannotReachError
 from headrace.flink.ingest_sql import ingest_sql
-from headrace.flink.places import HIDDEN, catalog_of
+from headrace.flink.places import HIDDEN, catalog_of, paimon_options
 from headrace.ingest.sources.base import SourcePartition
+from headrace.servers import S3Access
 from tests.flink.contracts import EVERY_TYPE, PLACES, contract
 from tests.golden.golden import Golden
 from tests.raising import refused
@@ -40,6 +42,14 @@ def test_tables_that_flink_cannot_reach_are_no_fault_of_what_is_declared(
 ) -> None:
     with refused(FlinkCannotReachError, subject="features.recent"):
         catalog_of(settings, stream="features.recent")
+
+
+def test_paimon_deletes_no_markers_of_folders_on_s3(settings: Settings) -> None:
+    """On a store that keeps files in folders it tried to for minutes, at each file."""
+    access = S3Access(endpoint="http://127.0.0.1:1", region="us-east-1")
+    found = dataclasses.replace(settings, paimon_warehouse="s3://lake/paimon", s3=access)
+    assert paimon_options(found)["s3.directory.marker.retention"] == "keep"
+    assert paimon_options(found)["s3.path.style.access"] == "true"
 
 
 def test_no_record_is_dropped_by_an_option_and_none_is_said_that_flink_overrides() -> None:

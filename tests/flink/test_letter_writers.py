@@ -8,7 +8,7 @@ import pytest
 from headrace.api import Lake
 from headrace.errors import FlinkJobLostError, TwoOwnersError
 from headrace.flink import note
-from headrace.flink.client import JobOverview
+from headrace.flink.client import Gateway, JobOverview
 from headrace.flink.committed import CHECKPOINT, JOB, sequence_of, writers_in
 from headrace.flink.handover import to_flink
 from headrace.flink.health import NO_COMMIT
@@ -56,6 +56,7 @@ def test_letters_of_a_lost_job_are_not_written_again(
     monkeypatch.setattr(note, "open_source", lambda *_: topic)
     monkeypatch.setattr(StreamJob, "sql", lambda *_, **__: None)
     monkeypatch.setattr(StreamJob, "submit", lambda _: None)
+    monkeypatch.setattr(Gateway, "check", lambda _: None)
     by_job(letters, "c7", stream=STREAM.name)  # of an earlier epoch
     with answering({"GET /jobs/overview": [(200, {"jobs": []})]}) as (address, asked):
         job = StreamJob(lake, STREAM, access=FlinkAccess(uri=address, gateway_uri=address))

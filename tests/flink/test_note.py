@@ -20,6 +20,7 @@ from headrace.errors import (
     TopicReplacedError,
 )
 from headrace.flink import handover, note
+from headrace.flink.client import Gateway
 from headrace.flink.jobs import StreamJob
 from headrace.flink.note import Noted, take_note
 from headrace.flink_access import FlinkAccess
@@ -266,6 +267,7 @@ def test_letters_that_are_being_committed_are_refused_once_flink_owns_the_stream
     job = StreamJob(lake, stream, access=FlinkAccess(uri="http://no", gateway_uri="http://no"))
     monkeypatch.setattr(StreamJob, "sql", lambda *_, **__: None)
     monkeypatch.setattr(StreamJob, "submit", lambda _: None)
+    monkeypatch.setattr(Gateway, "check", lambda _: None)
     monkeypatch.setattr(
         handover, "run_audit", lambda *_: Audit(stream=stream.name, snapshot_id=None, partitions=())
     )
@@ -295,6 +297,7 @@ def test_letters_before_which_rows_are_missing_keep_a_stream_from_flink(
     monkeypatch.setattr(StreamJob, "sql", lambda *_, **__: None)
     monkeypatch.setattr(StreamJob, "submit", lambda _: None)
     monkeypatch.setattr(StreamJob, "running", lambda *_: None)
+    monkeypatch.setattr(Gateway, "check", lambda _: None)
     monkeypatch.setattr(note, "open_source", lambda *_: topic)
     commits: list[str] = []
 

@@ -1,6 +1,7 @@
 """What a job starts again from: never a state that is older than its table, or of other statements."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -86,16 +87,22 @@ def test_a_checkpoint_that_is_older_than_the_table_is_refused(
     assert (sessions(asked), job.owner) == ([], STOPPED)
 
 
-def test_a_checkpoint_of_another_epoch_is_refused_though_its_number_is_greater(
+def test_a_named_checkpoint_is_whole_and_of_a_job_of_this_epoch_though_its_number_is_greater(
     stopped: tuple[ViewJob, Asked],
 ) -> None:
     job, asked = stopped
-    other = OLD.replace("chk-8", "chk-41")
-    with refused(NoCheckpointError, stream=VIEW, folder=other):
-        restore(job, checkpoint=other)
+    folder = Path(job.lake.settings.warehouse_uri.removeprefix("file://")) / "chk"
+    for each in ("c0/chk-10", "other/chk-10"):
+        (folder / each).mkdir(parents=True)
+    (folder / "other/chk-10/_metadata").touch()
+    for named in (f"file://{folder}/c0/chk-10", f"file://{folder}/other/chk-10"):
+        with refused(NoCheckpointError, stream=VIEW, folder=named):
+            restore(job, checkpoint=named)
     assert (sessions(asked), job.owner) == ([], STOPPED)
-    restore(job, checkpoint="s3://c/c0/chk-9")
-    assert job.owner.jobs == ("c0", "c1")
+    (folder / "c0/chk-10/_metadata").touch()
+    restore(job, checkpoint=f"file://{folder}/c0/chk-10/")
+    (session,) = sessions(asked)
+    assert session["execution.state-recovery.path"] == f"file://{folder}/c0/chk-10"
 
 
 def test_a_savepoint_of_other_statements_is_refused(

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from headrace.api import Lake
 from headrace.cli.main import make_app
 from headrace.dml.delete import delete_where
-from headrace.errors import FlinkCannotSamplesError, LakeError
+from headrace.errors import FlinkCannotSamplesError, LakeError, NothingToFollowError
 from headrace.flink.begin import Begin
 from headrace.flink.live_samples import live_samples
 from headrace.flink.places import hidden
@@ -129,7 +129,7 @@ def test_a_job_begins_after_what_is_known_by_all_tables_and_after_its_newest_rev
     declare_table(sampled.lake, live.table, live.schema, partition_by=("day(event_time)",))
     shown, taps = happened(20, seconds=60, seed=1)
     sampled.add(shown, [])
-    with refused(FlinkCannotSamplesError, samples="clicked", key="labels"):
+    with refused(NothingToFollowError, subject=str(live.table), table=str(sampled.taps.table)):
         begins_now(sampled.lake, live)
     sampled.add([], taps)
     found = begins_now(sampled.lake, live)
@@ -165,7 +165,7 @@ def test_a_job_reads_first_what_is_there_after_a_delete_at_the_head_of_its_table
 
 @pytest.mark.parametrize(
     ("name", "code"),
-    [("samples.things_shown_clicked", "flink-cannot"), ("samples.other", "not-declared")],
+    [("samples.things_shown_clicked", "flink-cannot-reach"), ("samples.other", "not-declared")],
 )
 def test_commands_know_a_sample_set_by_its_table(
     sampled: Sampled, monkeypatch: pytest.MonkeyPatch, name: str, code: str

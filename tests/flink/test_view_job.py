@@ -4,7 +4,7 @@ import datetime as dt
 
 import pytest
 
-from headrace.errors import FlinkCannotViewError, TwoOwnersError
+from headrace.errors import NothingToFollowError, TwoOwnersError
 from headrace.flink.health import Health
 from headrace.flink.moment_sql import needs_moments
 from headrace.flink.recovery import restore
@@ -120,6 +120,6 @@ def health_of(followed: Followed) -> Health:
 
 
 def test_a_table_without_events_is_refused(followed: Followed) -> None:
-    with refused(FlinkCannotViewError, key="events"):
+    with refused(NothingToFollowError, table=str(followed.stream.table)):
         followed.job.submit()
     assert followed.job.owner.by == HEADRACE

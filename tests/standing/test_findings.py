@@ -170,6 +170,9 @@ def test_files_that_a_live_service_takes_do_not_wait() -> None:
 
 
 def test_what_a_job_of_flink_takes_does_not_wait_and_its_watermark_moves_by_notes() -> None:
+    both = stream("clicks", waiting=4), stream("views", waiting=1, parts="partition")
+    (found,) = judged(streams=both)
+    assert found.text.startswith("4 files and 1 partition of ")
     taken = stream("views", waiting=4, is_of_flink=True)
     assert judged(streams=(taken,)) == ()
     (stale,) = judged(streams=(dataclasses.replace(taken, stale=True, watermark=NOW),))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from headrace.ingest.owner import FLINK
 from ui import charts, data, wording
 from ui.commands import command, commands
 from ui.facts import IngestFacts, MinuteFacts
@@ -18,7 +19,7 @@ wait_until_read(lake)
 
 def service(facts: IngestFacts) -> str:
     """Say what follows a stream."""
-    return facts.service or "not followed"
+    return facts.service or ("job of Flink" if facts.owner == FLINK else "not followed")
 
 
 def behind(facts: IngestFacts) -> str:
@@ -35,7 +36,7 @@ def declared(name: str) -> dict[str, object]:
     facts = next((each for each in lake.streams if each.stream == name), None)
     return {
         "source": facts.source if facts else "—",
-        "waiting files": facts.waiting if facts else 0,
+        "waiting": wording.count(facts.waiting, facts.parts) if facts and facts.waiting else "—",
         "undeclared fields": ", ".join(facts.undeclared) if facts and facts.undeclared else "—",
         "missing fields": ", ".join(facts.absent) if facts and facts.absent else "—",
     }

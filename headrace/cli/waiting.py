@@ -1,0 +1,22 @@
+"""What a command waits for, on stderr: servers start jobs and write savepoints in seconds to minutes."""
+
+import contextlib
+import sys
+from collections.abc import Generator
+
+from headrace.cli.nouns import is_quiet
+
+
+@contextlib.contextmanager
+def waiting(text: str) -> Generator[None]:
+    """Show what is waited for and since when, if stderr is a terminal; it is gone afterwards."""
+    if not sys.stderr.isatty() or is_quiet():
+        yield
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+        shown.add_task(text, total=None)
+        yield

@@ -1,0 +1,78 @@
+"""What `headrace flink` prints: what runs in a shell and what programs read."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from headrace.api import Lake
+from headrace.cli.main import make_app
+from headrace.config import Settings
+from headrace.errors import FlinkCannotError, StreamOwnedError
+from headrace.flink import jobs
+from headrace.flink.handover import to_flink
+from headrace.flink_access import FlinkAccess
+from headrace.ingest.owner import FLINK, HEADRACE
+from tests.flink.contracts import EVERY_TYPE, PLACES, contract
+from tests.raising import refused
+
+pytestmark = pytest.mark.slow  # it loads the command line
+
+CONTRACT = {
+    "stream": "things",
+    "table": "raw.things",
+    "source": {"kafka": {"topic": "things"}},
+    "format": "json",
+    "key": "id",
+    "event_time": "at",
+    "fields": {
+        "id": {"type": "string", "required": True},
+        "at": {"type": "timestamptz", "required": True},
+    },
+}
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A lake whose servers are named; none of them runs."""
+    file = tmp_path / "lake" / "lake.toml"
+    (file.parent / "streams").mkdir(parents=True)
+    file.write_text('profile = "cluster"\n[profiles.cluster]\nstate_dir = "state"\n')
+    (file.parent / "streams" / "things.yaml").write_text(yaml.safe_dump(CONTRACT))
+    monkeypatch.setenv("HEADRACE_LAKE", str(file))
+    monkeypatch.setenv("HEADRACE_CATALOG_URI", "postgresql://me:word@127.0.0.1:1/lake")
+    monkeypatch.setenv("HEADRACE_WAREHOUSE", str(tmp_path / "warehouse"))
+    monkeypatch.setenv("HEADRACE_KAFKA_SERVERS", "127.0.0.1:1")
+    assert Settings.load().kafka is not None
+    return file
+
+
+def test_a_contract_that_sql_cannot_say_leaves_no_table_behind(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "places_of", lambda *_, **__: PLACES)
+    access = FlinkAccess(uri="http://no", gateway_uri="http://no")
+    more = {"scores": {"type": "list<double>"}}
+    stream = contract(fields=EVERY_TYPE | more)
+    job = jobs.StreamJob(lake, stream, access=access)
+    with refused(FlinkCannotError, field="scores"):
+        to_flink(job)
+    with refused(StreamOwnedError, owner=HEADRACE, wanted=FLINK):
+        job.submit()
+    assert not lake.exists(stream.table)
+
+
+@pytest.mark.usefixtures("home")
+def test_statements_are_printed_once_and_alone_so_that_they_can_be_piped() -> None:
+    text, told = (
+        CliRunner().invoke(make_app(), ["flink", "submit", "things", "--print", *more])
+        for more in ((), ("--output", "json"))
+    )
+    assert text.stdout.startswith("create catalog ")
+    assert text.stdout.rstrip().endswith("end;")
+    assert text.stdout.count("create catalog ") == 1
+    said = json.loads(told.stdout)
+    assert said["sql"].rstrip() == text.stdout.rstrip()
+    assert set(said) == {"sql", "plan"}
