@@ -10,7 +10,7 @@ from headrace.definitions.stream import Stream
 from headrace.errors import LakeNotFoundError
 from headrace.ingest import dead_letters, progress, watermark
 from headrace.ingest.letters import groups
-from headrace.ingest.owner import Owner
+from headrace.ingest.owner import FLINK, Owner
 from headrace.ingest.refused_window import RefusedWindow
 from headrace.tables.lake import OpenLake
 from ui.facts import IngestFacts, LetterFacts
@@ -57,7 +57,7 @@ def _ingest(lake: OpenLake, stream: Stream) -> IngestFacts:
         epoch=owner.epoch,
         rows=0 if head is None else head.row_count,
         dead_letters=sum(each.count for each in letters),
-        service=None if said is None else said.phase_now,
+        service="job of Flink" if owner.by == FLINK else said and said.phase_now,
         lag=None if said is None else sum(said.lag.values()),
         behind_s=None if said is None else said.behind_s,
         watermark=watermark.as_time(watermark.read(properties)),

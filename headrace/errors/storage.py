@@ -18,6 +18,7 @@ class DatabaseUnavailableError(LakeError):
     retryable = True
 
     def __init__(self, database: str, detail: str) -> None:
+        detail = " ".join(detail.split())  # drivers of databases say it in lines
         self.database, self.detail = database, detail
         super().__init__(
             f"the {database} cannot be used now: {detail}", state=_INTACT, remedy=REPEAT

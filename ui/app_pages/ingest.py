@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from headrace.ingest.owner import FLINK
 from ui import charts, data, wording
 from ui.commands import command, commands
 from ui.facts import IngestFacts, MinuteFacts
@@ -19,7 +18,7 @@ wait_until_read(lake)
 
 def service(facts: IngestFacts) -> str:
     """Say what follows a stream."""
-    return facts.service or ("job of Flink" if facts.owner == FLINK else "not followed")
+    return facts.service or "not followed"
 
 
 def behind(facts: IngestFacts) -> str:
