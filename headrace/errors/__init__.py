@@ -40,13 +40,8 @@ from headrace.errors.engines import (
 )
 from headrace.errors.findings import FindingCode
 from headrace.errors.flink import (
-    FlinkCannotError,
-    FlinkCannotReachError,
-    FlinkCannotSamplesError,
-    FlinkCannotViewError,
     FlinkJobLostError,
     FlinkJobUnwellError,
-    FlinkPythonMissingError,
     FlinkRefusedError,
     FlinkStopError,
     FlinkUnavailableError,
@@ -54,12 +49,19 @@ from headrace.errors.flink import (
     JobChangedError,
     JobNotStartedError,
     NoCheckpointError,
-    NothingToFollowError,
     OldCheckpointError,
     RecordsMissingError,
     StreamOwnedError,
     TwoOwnersError,
     UndeclaredJobError,
+)
+from headrace.errors.flink_limits import (
+    FlinkCannotError,
+    FlinkCannotReachError,
+    FlinkCannotSamplesError,
+    FlinkCannotViewError,
+    FlinkPythonMissingError,
+    NothingToFollowError,
 )
 from headrace.errors.flow import (
     ContractError,

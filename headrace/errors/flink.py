@@ -8,48 +8,9 @@ from headrace.errors.remedy import Remedy
 _LEFT = "rows that were committed stay, and nothing is lost: the source still has the rest"
 
 
-def _shown(subject: str) -> str:
+def shown(subject: str) -> str:
     """Name what a job writes: a view or samples are named with a namespace, which a stream has not."""
     return f"`{subject}`" if "." in subject else f"stream `{subject}`"
-
-
-class FlinkCannotError(LakeError):
-    """A contract says what Flink SQL cannot do."""
-
-    def __init__(self, stream: str, what: str, *, field: str | None = None) -> None:
-        self.stream, self.what, self.field = stream, what, field
-        where = f"field `{field}` of stream `{stream}`" if field else f"stream `{stream}`"
-        super().__init__(
-            f"Flink SQL cannot express {where}: {what}",
-            state=NOTHING_CHANGED,
-            remedy=Remedy.run(
-                "ingest", "run", stream, "--follow", advice="change the contract, or take it with"
-            ),
-        )
-
-
-class FlinkCannotReachError(LakeError):
-    """Flink cannot reach the tables or the topic of a job as headrace does."""
-
-    def __init__(self, subject: str, what: str, *, advice: str) -> None:
-        self.subject, self.what, self.advice = subject, what, advice
-        super().__init__(
-            f"Flink cannot write {_shown(subject)}: {what}",
-            state=NOTHING_CHANGED,
-            remedy=Remedy(advice=advice),
-        )
-
-
-class NothingToFollowError(LakeError):
-    """The table that a job would follow has no rows yet, so there is no time at which it could begin."""
-
-    def __init__(self, subject: str, *, table: str) -> None:
-        self.subject, self.table = subject, table
-        super().__init__(
-            f"rows of `{subject}` follow those of `{table}`, which has none yet",
-            state=NOTHING_CHANGED,
-            remedy=Remedy.run("ingest", "run", advice="ingest the stream of that table first"),
-        )
 
 
 class FlinkUnavailableError(LakeError):
@@ -82,7 +43,7 @@ class StreamOwnedError(LakeError):
     def __init__(self, stream: str, *, owner: str, epoch: int, wanted: str) -> None:
         self.stream, self.owner, self.epoch, self.wanted = stream, owner, epoch, wanted
         super().__init__(
-            f"{_shown(stream)} belongs to `{owner}` since epoch {epoch}, not to `{wanted}`",
+            f"{shown(stream)} belongs to `{owner}` since epoch {epoch}, not to `{wanted}`",
             state="nothing of this writer was committed since",
             remedy=Remedy.run("flink", "handover", stream, "--to", wanted, advice="hand it over"),
         )
@@ -95,7 +56,7 @@ class TwoOwnersError(LakeError):
         self.stream, self.owner, self.others = stream, owner, others
         listed = ", ".join(f"`{each}`" for each in others)
         super().__init__(
-            f"{_shown(stream)} belongs to `{owner}`, and {listed} wrote it too",
+            f"{shown(stream)} belongs to `{owner}`, and {listed} wrote it too",
             state="records may be there twice: `headrace ingest audit` says which",
             remedy=Remedy.run(
                 "flink",
@@ -116,7 +77,7 @@ class UndeclaredJobError(LakeError):
         listed = ", ".join(f"`{each}`" for each in jobs)
         runs = f"{listed} runs" if jobs else "a job of it was started"
         super().__init__(
-            f"nothing declares {_shown(stream)}, and {runs}, as table `{table}` says",
+            f"nothing declares {shown(stream)}, and {runs}, as table `{table}` says",
             state="what it writes stays",
             remedy=Remedy(
                 advice="stop it"
@@ -133,7 +94,7 @@ class JobNotStartedError(LakeError):
     def __init__(self, stream: str, *, epoch: int) -> None:
         self.stream, self.epoch = stream, epoch
         super().__init__(
-            f"{_shown(stream)} belongs to `flink` since epoch {epoch}, and its job was not started",
+            f"{shown(stream)} belongs to `flink` since epoch {epoch}, and its job was not started",
             state=_LEFT,
             remedy=Remedy(
                 command=("flink", "submit", stream),
@@ -148,7 +109,7 @@ class FlinkJobLostError(LakeError):
     def __init__(self, stream: str, *, job: str, found: str) -> None:
         self.stream, self.job, self.found = stream, job, found
         super().__init__(
-            f"job `{job}` of {_shown(stream)} does not run: {found}",
+            f"job `{job}` of {shown(stream)} does not run: {found}",
             state=_LEFT,
             remedy=Remedy(
                 advice="start it from its savepoint or its newest checkpoint",
@@ -165,7 +126,7 @@ class FlinkJobUnwellError(LakeError):
         self.stream, self.job, self.faults = stream, job, dict(faults)
         listed = "; ".join(f"{name}: {what}" for name, what in faults.items())
         super().__init__(
-            f"job `{job}` of {_shown(stream)} is not well: {listed}",
+            f"job `{job}` of {shown(stream)} is not well: {listed}",
             state=_LEFT,
             remedy=Remedy(
                 advice="repair what is named, else take it from Flink",
@@ -180,7 +141,7 @@ class FlinkStopError(LakeError):
     def __init__(self, stream: str, *, job: str, detail: str) -> None:
         self.stream, self.job, self.detail = stream, job, detail
         super().__init__(
-            f"job `{job}` of {_shown(stream)} did not stop cleanly: {detail}",
+            f"job `{job}` of {shown(stream)} did not stop cleanly: {detail}",
             state="a savepoint of it may exist, and its last files may be missing in the table",
             remedy=Remedy(
                 advice="see what it does, then stop it again",
@@ -205,7 +166,7 @@ class OldCheckpointError(LakeError):
     def __init__(self, stream: str, *, checkpoint: int, committed: int) -> None:
         self.stream, self.checkpoint, self.committed = stream, checkpoint, committed
         super().__init__(
-            f"checkpoint {checkpoint} of {_shown(stream)} is older than checkpoint {committed}, "
+            f"checkpoint {checkpoint} of {shown(stream)} is older than checkpoint {committed}, "
             "whose rows are in the table: they would be there twice",
             state=NOTHING_CHANGED,
             remedy=Remedy.run(
@@ -225,7 +186,7 @@ class NoCheckpointError(LakeError):
     def __init__(self, stream: str, *, folder: str) -> None:
         self.stream, self.folder = stream, folder
         super().__init__(
-            f"no whole checkpoint of {_shown(stream)} is in `{folder}`",
+            f"no whole checkpoint of {shown(stream)} is in `{folder}`",
             state=NOTHING_CHANGED,
             remedy=Remedy.run(
                 "flink",
@@ -244,7 +205,7 @@ class JobChangedError(LakeError):
     def __init__(self, stream: str, *, expected: str, found: str) -> None:
         self.stream, self.expected, self.found = stream, expected, found
         super().__init__(
-            f"the job of {_shown(stream)} would have plan `{found}`, and its state is of `{expected}`",
+            f"the job of {shown(stream)} would have plan `{found}`, and its state is of `{expected}`",
             state=NOTHING_CHANGED,
             remedy=Remedy.run(
                 "flink",
@@ -280,55 +241,4 @@ class HandoverError(LakeError):
             f"stream `{stream}` cannot be handed over: {detail}",
             state="its owner is the one before",
             remedy=Remedy.run("ingest", "run", stream, advice="let headrace take what is left"),
-        )
-
-
-class FlinkCannotSamplesError(LakeError):
-    """A sample set has no revisions that Flink SQL can write."""
-
-    def __init__(self, samples: str, what: str, *, key: str) -> None:
-        self.samples, self.what, self.key = samples, what, key
-        super().__init__(
-            f"Flink SQL cannot express sample set `{samples}`, by its `{key}`: {what}",
-            state=NOTHING_CHANGED,
-            remedy=Remedy.run("samples", "build", samples, advice="build it by day with"),
-        )
-
-
-class FlinkPythonMissingError(LakeError):
-    """The job of a window view calls a function of Python, and Flink has no interpreter for it.
-
-    `command` is what was asked for, and `refused` why Flink does not take it, if it was asked.
-    """
-
-    def __init__(
-        self, view: str, *, python: str, command: tuple[str, ...], refused: str = ""
-    ) -> None:
-        self.view, self.python, self.command, self.refused = view, python, command, refused
-        found = f"`{python}` is no program" if python else "nothing says where it is"
-        if refused:
-            found = f"it does not run `{python}`: {refused}"
-        super().__init__(
-            f"the rows of `{view}` need Python at Flink, and {found}",
-            state=NOTHING_CHANGED,
-            remedy=Remedy.run(
-                *command,
-                advice="make it with `make pyflink`, set HEADRACE_FLINK_PYTHON as it says, then",
-            ),
-        )
-
-
-class FlinkCannotViewError(LakeError):
-    """A window view has no rows that Flink SQL can write."""
-
-    def __init__(self, view: str, what: str, *, key: str) -> None:
-        self.view, self.what, self.key = view, what, key
-        super().__init__(
-            f"Flink SQL cannot express view `{view}`, by its `{key}`: {what}",
-            state=NOTHING_CHANGED,
-            remedy=Remedy.run(
-                "online",
-                "publish",
-                advice="declare what it can in a view of its own, and serve this one with",
-            ),
         )

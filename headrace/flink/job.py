@@ -8,16 +8,15 @@ from pyiceberg.table.metadata import TableMetadata
 
 from headrace import clock
 from headrace.errors import (
-    FlinkJobLostError,
     FlinkJobUnwellError,
-    JobNotStartedError,
     LakeError,
     SchemaUnavailableError,
     StreamOwnedError,
     TwoOwnersError,
 )
+from headrace.flink import ended
 from headrace.flink.checkpoints import STATE_PATH, refuse_foreign
-from headrace.flink.client import Gateway, JobManager, JobOverview, root_exception
+from headrace.flink.client import Gateway, JobManager, JobOverview
 from headrace.flink.committed import committed_checkpoint, writers_in
 from headrace.flink.health import CHANGED, SCHEMAS, WAITING, Health, health, no_slots
 from headrace.flink.places import access_of
@@ -167,25 +166,14 @@ class FlinkJob(ABC):
         """Whether a job of an epoch committed something."""
         return bool(writers_in(self.table.iceberg().metadata, owner))
 
-    def lost(self, owner: Owner) -> LakeError:
-        """Return the error that says what became of the job of an epoch that does not run."""
-        if not owner.jobs and not self.wrote(owner):
-            return JobNotStartedError(self.subject, epoch=owner.epoch)
-        ended = f"it was stopped at {owner.savepoint}" if owner.savepoint else self._why(owner)
-        return FlinkJobLostError(self.subject, job=self.name(owner), found=ended)
-
-    def _why(self, owner: Owner) -> str:
-        """Say what became of a job, and why it failed if it did."""
-        found = self.manager.jobs(name=self.name(owner))
-        if found and found[0].state == "FAILED":
-            root = root_exception(self.manager.ask(f"/jobs/{found[0].id}/exceptions"))
-            return f"FAILED, because of {root or 'nothing that is known'}"
-        return self.ended(owner)
-
     def ended(self, owner: Owner) -> str:
         """Say what became of the job of an epoch that does not run."""
-        states = [each.state for each in self.manager.jobs(name=self.name(owner))]
-        return next(iter(states), "the JobManager does not know it")
+        return ended.ended(self.manager, self.name(owner))
+
+    def lost(self, owner: Owner) -> LakeError:
+        """Return the error that says what became of the job of an epoch that should run."""
+        known, name = bool(owner.jobs) or self.wrote(owner), self.name(owner)
+        return ended.lost(self.subject, owner, name=name, is_known=known, manager=self.manager)
 
     def set_owner(
         self, before: Owner, now: Owner, *, more: Mapping[str, str] | None = None
@@ -237,14 +225,7 @@ class FlinkJob(ABC):
             judged = self._with_change(self.health_of(found, owner), owner)
             return self._status(owner, found.id, judged)
         if owner.savepoint:
-            stopped = Health(
-                state="STOPPED",
-                restarts=0,
-                checkpoint=owner.checkpoint,
-                committed=self.committed(owner),
-                root="",
-                faults={},
-            )
+            stopped = ended.stopped(owner, committed=self.committed(owner))
             return self._status(owner, owner.jobs[-1] if owner.jobs else "", stopped)
         raise self.lost(owner)
 
