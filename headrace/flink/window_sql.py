@@ -25,6 +25,7 @@ from headrace.flink.moment_sql import MomentSql, needs_moments
 from headrace.flink.statements import JobSql, create_catalog, named, plan_of
 
 _LONG_MAX = (1 << 63) - 1
+_ONE = "cast(1 as bigint)"  # a sum has the type of what it adds
 NEWS, _HISTORY = "news", "history"
 
 
@@ -262,10 +263,10 @@ where {"" if self._by_python else "_changes = 1 and "}_at_ms > {after_ms}{until}
         if slot.take in KEPT:
             return kept_values.item(slot)
         if slot.of is None:
-            return "1"
+            return _ONE
         value = f"`{slot.of}`"
         if slot.take == "count":
-            return f"case when {value} is null then 0 else 1 end"
+            return f"case when {value} is null then cast(0 as bigint) else {_ONE} end"
         if slot.take == "sum":
             scale = slot.output.scale if pt.is_decimal(slot.output) else 0
             return f"cast({value} as decimal(38, {scale}))"

@@ -88,6 +88,14 @@ def test_views_keep_moments_where_copies_to_each_end_would_cost_more() -> None:
     assert "view moments" in text(hop="1m", aggregates=window(f"{few + 1}m"))
 
 
+@pytest.mark.parametrize("of", [None, "price"])
+def test_counts_are_sums_of_long_numbers(of: str | None) -> None:
+    counted = {"name": "seen", "take": "count", "windows": ["1h"]} | ({"of": of} if of else {})
+    added = re.search(r"sum\((.*)\) as _s0$", text(aggregates=[counted]), re.MULTILINE)
+    assert added is not None
+    assert not re.search(r"\b[01]\b(?! as bigint)", added[1])
+
+
 def test_each_period_of_sums_ends_with_its_state() -> None:
     said = text(hop="1m", aggregates=window("1h"))
     period = "_at_ms - mod(_at_ms + _shift_ms, 3600000)"

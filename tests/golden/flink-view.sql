@@ -77,7 +77,7 @@ select * from ranked where _place = _first_place;
 
 create temporary view cells as
 select `small`, `day`, _tile_ms, (extract(epoch from window_end) * 1000 + extract(millisecond from window_end)) as _known_ms, window_time as _cell_time, mod((position(substring(md5(concat_ws(u&'\0001', cast(`small` as string), cast(`day` as string))) from 1 for 1) in '0123456789abcdef') - 1) * 1 + (position(substring(md5(concat_ws(u&'\0001', cast(`small` as string), cast(`day` as string))) from 2 for 1) in '0123456789abcdef') - 1) * 16 + (position(substring(md5(concat_ws(u&'\0001', cast(`small` as string), cast(`day` as string))) from 3 for 1) in '0123456789abcdef') - 1) * 256 + (position(substring(md5(concat_ws(u&'\0001', cast(`small` as string), cast(`day` as string))) from 4 for 1) in '0123456789abcdef') - 1) * 4096, 288) * 300000 as _shift_ms,
-    sum(1) as _s0,
+    sum(cast(1 as bigint)) as _s0,
     sum(cast(`price` as decimal(38, 2))) as _s1,
     sum(cast(`large` as decimal(38, 0))) as _s2,
     min(case when `double` = `double` then `double` end) as _s3,
