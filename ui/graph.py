@@ -12,6 +12,8 @@ from ui.facts import DEAD_LETTERS, LakeFacts, NodeKind, VersionFacts
 from ui.wording import count, moment
 
 _SWEEPS = 6
+# what a stream takes, by what waits there
+_SOURCES = {"file": "files", "partition": "Kafka"}
 _Slot = tuple[str, ...]  # (node,), or (source, target, column) where an arrow passes
 _KIND_OF_NAMESPACE: Mapping[str, NodeKind] = {
     "raw": "raw",
@@ -248,7 +250,7 @@ def _from_sources(lake: LakeFacts, nodes: dict[str, Node]) -> Iterator[Arrow]:
     for stream in lake.streams:
         if stream.table not in nodes:
             continue
-        nodes[stream.source] = Node(id=stream.source, kind="source", detail=f"{stream.parts}s")
+        nodes[stream.source] = Node(id=stream.source, kind="source", detail=_SOURCES[stream.parts])
         if not stream.is_of_flink:  # else a job is between the two
             yield Arrow(
                 source=stream.source,

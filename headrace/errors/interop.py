@@ -32,7 +32,7 @@ class PaimonWarehouseError(LakeError):
             f"the Paimon warehouse `{warehouse}` cannot be used: {detail}",
             remedy=Remedy(
                 advice="name it by `paimon_warehouse` in lake.toml, HEADRACE_PAIMON_WAREHOUSE, or "
-                "`--warehouse`"
+                "`--warehouse`; if that is right, check that its store runs and that the keys may use it"
             ),
         )
 

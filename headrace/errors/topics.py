@@ -69,10 +69,11 @@ class TopicReplacedError(SourceError):
         super().__init__(
             f"topic `{topic}` was created again: its id is `{found}`, and records were taken of "
             f"`{expected}`",
-            state=_TABLE_STANDS,
+            state="what was committed before stays",
             remedy=Remedy(
                 advice="offsets of the new topic would be mixed with those of the old one: give the "
-                "new topic another name, or ingest it with another stream into another table"
+                "new topic another name, or ingest it with another stream into another table; a job of "
+                "Flink that reads it mixes them: stop it"
             ),
         )
 

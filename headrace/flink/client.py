@@ -199,7 +199,7 @@ def _ask(
         with urllib.request.urlopen(request, timeout=answer_s_max) as answer:
             return json.loads(answer.read() or b"{}")
     except urllib.error.HTTPError as error:
-        msg = f"{method} {path.split('?')[0]}"
+        msg = f"{method} {address}{path.split('?')[0]}"
         raise FlinkRefusedError(msg, _said(error)) from error
     # the last is of a server that ends while it answers, and of one that does not speak HTTP
     except (OSError, ValueError, http.client.HTTPException) as error:

@@ -259,6 +259,7 @@ def test_a_job_does_not_go_on_with_a_table_that_was_dropped(lake: Lake) -> None:
 
 DROPPED = "it was dropped since its job began, and rows of before would be missing"
 REPLIES: dict[str, list[tuple[int, Any]]] = {
+    "GET /v3/info": [(200, {"productName": "Apache Flink"})],
     "GET /jobs/overview": [(200, {"jobs": []})],
     "POST /v3/sessions": [(200, {"sessionHandle": "s"})],
     "DELETE /v3/sessions/s": [(200, {})],
