@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from pyiceberg.table import Table
 
-from headrace.definitions.stream import COORDINATES, EVENT_TIME, KNOWN_AT
+from headrace.definitions.stream import COORDINATES, KNOWN_AT
 from headrace.definitions.window_rows import WindowRows
 from headrace.engines.base import Engine
 from headrace.engines.open import open_engine
@@ -97,10 +97,11 @@ def missing_rows(lake: OpenLake, rows: WindowRows, table: LakeTable) -> Missing:
     head, hop_us = table.head(), rows.windows.hop_us
     with open_engine(lake.settings) as engine:
         epoch_us = engine.dialect.epoch_us
-        happened = f"{epoch_us(EVENT_TIME)} + {rows.windows.delay_us}"
-        newest = _one(engine, events, f"greatest({epoch_us(KNOWN_AT)}, {happened})")
+        # and no delay: later rows may be known before the newest ones, as long as their delay is not over
+        newest = _one(engine, events, epoch_us(KNOWN_AT))
         done = _one(engine, head, epoch_us(KNOWN_AT)) if head.row_count else None
-    settled = (newest or 0) - rows.disorder_ms * 1000
+    newest = min(newest or 0, lake.now_ms() * 1000)  # a wrong clock settles nothing
+    settled = newest - rows.disorder_ms * 1000
     until_us = settled - settled % hop_us
     after_us = _NONE_US if done is None else done
     return Missing(

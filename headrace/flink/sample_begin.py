@@ -32,8 +32,9 @@ def begins_now(lake: OpenLake, live: LiveSamples) -> dict[str, Begin]:
     (done_us,) = _newest(lake, [table])
     for each in begins_of(table.properties).values():
         done_us = each.after_us if done_us is None else done_us
+    now_us = lake.now_ms() * 1000  # a wrong clock settles nothing
     settled = [
-        newest - disorder_of(streams[name]) // ONE_US
+        min(newest, now_us) - disorder_of(streams[name]) // ONE_US
         for name, newest in zip(heads, _newest(lake, heads.values()), strict=True)
         if newest is not None
     ]

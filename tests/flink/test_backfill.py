@@ -1,5 +1,6 @@
 """Who adds the rows of a view: one run or one job, also where another takes over in the middle."""
 
+import datetime as dt
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from headrace.api import Lake
+from headrace.definitions.stream import Stream
 from headrace.definitions.window_rows import WindowRows
 from headrace.errors import (
     FencedError,
@@ -29,7 +31,7 @@ from headrace.flink_access import FlinkAccess
 from headrace.ingest.owner import BATCH, FLINK, HEADRACE, Owner
 from headrace.ingest.stream_tables import declared
 from headrace.tables.lake import LakeTable, OpenLake
-from tests.flink.events import append_events, events, stream_named, view_of
+from tests.flink.events import NOON, append_events, events, in_order, stream_named, view_of
 from tests.flink.replies import answering
 from tests.raising import refused
 
@@ -87,6 +89,45 @@ def began(job: ViewJob) -> None:
 
 def row_count(job: ViewJob) -> int:
     return job.table.head().row_count
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_rows_that_are_added_little_by_little_are_those_of_all_events(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, wrong: bool
+) -> None:
+    """With a delay an event that came later may be known before others; and a clock may be wrong."""
+    said: dict[str, Any] = STREAM.model_dump() | {"known_at": "ingested", "allowed_lateness": "20m"}
+    said["fields"] = {key: field for key, field in said["fields"].items() if key != "known_at"}
+    stream = Stream.model_validate(said)
+    declared(lake, stream)
+    plays = {"name": "plays", "take": "count", "windows": ["20m"]}
+    views = [
+        view_of(stream, view=f"features.{name}", delay="10m", lateness="30m", aggregates=[plays])
+        for name in ("plays", "again")
+    ]
+    (row, *_) = (each for each in events(100, seconds=200, seed=1) if each["u"] is not None)
+    del row["known_at"]
+    far_s = 10**9
+    for number, moments in enumerate(
+        ([(-95, -94), (0, far_s if wrong else 1)], [(-120, 5)], [(3000, 3001)])
+    ):
+        rows = [
+            {
+                **row,
+                "id": f"{number}-{happened_s}",
+                "event_time": NOON + dt.timedelta(seconds=happened_s),
+                "known_at": NOON + dt.timedelta(seconds=known_s),
+            }
+            for happened_s, known_s in moments
+        ]
+        append_events(lake, stream, rows)
+        now_s = max(known_s for _, known_s in moments if known_s < far_s)
+        now_ms = int((NOON.timestamp() + now_s) * 1000)
+        monkeypatch.setattr(type(lake), "now_ms", lambda _, at=now_ms: at)
+        bring_up(lake, views[0])
+    assert bring_up(lake, views[1]) > 0
+    by_steps, at_once = (in_order(lake.table(each.table).head().to_arrow()) for each in views)
+    assert by_steps == at_once
 
 
 def test_a_job_that_begins_while_rows_are_computed_lets_none_of_them_land(

@@ -24,7 +24,7 @@ from headrace.tables.commits.operations import Provenance, move_properties
 from headrace.tables.declare import declare_table
 from infra.launcher.cluster import Cluster
 from tests.flink.contracts import PLACES
-from tests.flink.events import microseconds
+from tests.flink.events import NOON, microseconds
 from tests.flink.sample_events import Sampled, happened
 from tests.golden.golden import Golden
 from tests.raising import refused
@@ -145,6 +145,17 @@ def test_a_job_begins_after_what_is_known_by_all_tables_and_after_its_newest_rev
     again = begins_now(sampled.lake, live)
     assert {each.after_us for each in again.values()} == {microseconds(newest) - 30_000_000}
     assert again["raw.things_taps"].history_id == found["raw.things_taps"].snapshot_id
+
+
+def test_a_job_begins_before_now_where_a_row_says_it_is_known_later(sampled: Sampled) -> None:
+    live = live_samples(sampled.lake, sampled.sample_set("clicked"))
+    declare_table(sampled.lake, live.table, live.schema, partition_by=("day(event_time)",))
+    shown, taps = happened(2, seconds=60, seed=1)
+    far = {"known_at": NOON + dt.timedelta(days=36500)}
+    sampled.add([shown[0] | far], [{**taps[0], **far}])
+    now_us = sampled.lake.now_ms() * 1000
+    begins = begins_now(sampled.lake, live).values()
+    assert all(0 <= each.after_us - (now_us - 30_000_000) < 60_000_000 for each in begins)
 
 
 def test_a_job_reads_first_what_is_there_after_a_delete_at_the_head_of_its_table(
