@@ -201,19 +201,18 @@ def handover(
     out, what = output_of(output), f"{name}: handing it to {to}"
     if is_table(name):
         with table_job(name) as job, waiting(what):
-            if to is Side.FLINK:
-                job.hand_over()
-            else:
-                job.release()
+            found = job.hand_over() if to is Side.FLINK else job.release()
             owner = job.owner
         by, epoch = owner.by, owner.epoch
     else:
         with stream_job(name) as job, waiting(what):
             done = to_flink(job) if to is Side.FLINK else to_headrace(job)
-        by, epoch = done.owner, done.epoch
+        by, epoch, found = done.owner, done.epoch, done.job
     if output is Format.JSON:
         out.record({"stream": name, "owner": by, "epoch": epoch})
     out.say(f"{name}  belongs to {by} since epoch {epoch}")
+    if found is not None:
+        _say_faults(out, found)
 
 
 def backfill(
@@ -242,6 +241,11 @@ def _tell(out: Output, found: "JobStatus", output: Format) -> None:
     if output is Format.JSON:
         out.record(_facts(found))
     out.say(_line(found))
+    _say_faults(out, found)
+
+
+def _say_faults(out: Output, found: "JobStatus") -> None:
+    """Say what is wrong with a job that was just started: `status` ends with an error for it."""
     for name, what in (found.health.faults if found.health else {}).items():
         out.say(f"  {name}: {what}")
 

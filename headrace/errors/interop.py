@@ -28,11 +28,13 @@ class PaimonWarehouseError(LakeError):
 
     def __init__(self, warehouse: str, detail: str) -> None:
         self.warehouse, self.detail = warehouse, detail
+        named = f"the Paimon warehouse `{warehouse}`" if warehouse else "a Paimon warehouse"
+        store = "; if that is right, check that its store runs and that the keys may use it"
         super().__init__(
-            f"the Paimon warehouse `{warehouse}` cannot be used: {detail}",
+            f"{named} cannot be used: {detail}",
             remedy=Remedy(
                 advice="name it by `paimon_warehouse` in lake.toml, HEADRACE_PAIMON_WAREHOUSE, or "
-                "`--warehouse`; if that is right, check that its store runs and that the keys may use it"
+                f"`--warehouse`{store if warehouse else ''}"
             ),
         )
 
