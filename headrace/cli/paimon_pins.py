@@ -1,7 +1,5 @@
 """`headrace paimon pin`: keep in Paimon what a dataset version was made of."""
 
-from dataclasses import asdict
-
 import typer
 
 from headrace.cli.nouns import add
@@ -36,8 +34,9 @@ def pin(
     if pins:
         apply_pins(open_warehouse(warehouse), pins)
     out = output_of(output)
-    rows = [asdict(each) for each in pins]
+    columns = ("table", "paimon", "snapshot_id", "tag")
+    rows = [{name: getattr(each, name) for name in columns} for each in pins]
     if rows or output is Format.JSON:
-        out.table(rows, columns=("table", "paimon", "snapshot_id", "tag"))
+        out.table(rows, columns=columns)
     else:
         out.say(f"{name} v{lock.version} has no table that was taken from Paimon")

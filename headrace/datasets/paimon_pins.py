@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 from headrace.datasets.lockfile import Lockfile
 from headrace.definitions.properties import PAIMON
+from headrace.errors import PaimonHistoryChangedError
 from headrace.interop.paimon.client import PaimonWarehouse
+from headrace.interop.paimon.table import PaimonTable
 from headrace.interop.paimon.token import Token
 from headrace.tables.history.ancestry import Ancestry
 from headrace.tables.history.property_log import value_after
@@ -13,11 +15,15 @@ from headrace.tables.lake import LakeTable, OpenLake
 
 @dataclass(frozen=True, kw_only=True)
 class PaimonPin:
-    """A tag of a Paimon table that keeps what `table` of the lake had taken when a version pinned it."""
+    """A tag of a Paimon table that keeps what `table` of the lake had taken when a version pinned it.
+
+    The snapshot is known by its id and by when it was committed: after a rollback another one has the id.
+    """
 
     table: str
     paimon: str
     snapshot_id: int
+    committed_at_ms: int
     tag: str
 
 
@@ -34,7 +40,11 @@ def plan_pins(lake: OpenLake, lock: Lockfile) -> tuple[PaimonPin, ...]:
         if token is not None:
             found.append(
                 PaimonPin(
-                    table=pin.table, paimon=token.table, snapshot_id=token.snapshot_id, tag=pin.tag
+                    table=pin.table,
+                    paimon=token.table,
+                    snapshot_id=token.snapshot_id,
+                    committed_at_ms=token.committed_at_ms,
+                    tag=pin.tag,
                 )
             )
     return tuple(found)
@@ -46,11 +56,28 @@ def apply_pins(warehouse: PaimonWarehouse, pins: tuple[PaimonPin, ...]) -> None:
     Raises:
         PaimonTableNotFoundError: If the warehouse does not have a table.
         PaimonSnapshotNotFoundError: If a snapshot expired in Paimon; tags before it are set.
+        PaimonHistoryChangedError: If another snapshot has its id by now; the same.
         PaimonTagExistsError: If a tag names another snapshot.
 
     """
     for pin in pins:
-        warehouse.table(pin.paimon).create_tag(pin.tag, snapshot_id=pin.snapshot_id)
+        table = warehouse.table(pin.paimon)
+        _refuse_another(table, pin)
+        table.create_tag(pin.tag, snapshot_id=pin.snapshot_id)
+
+
+def _refuse_another(table: PaimonTable, pin: PaimonPin) -> None:
+    tagged = table.tags().get(pin.tag)
+    there = (*table.snapshots(), *(() if tagged is None else (tagged,)))
+    for each in there:
+        if each.id == pin.snapshot_id and each.committed_at_ms != pin.committed_at_ms:
+            raise PaimonHistoryChangedError(
+                pin.paimon,
+                pin.table,
+                snapshot_id=pin.snapshot_id,
+                taken_at_ms=pin.committed_at_ms,
+                found_at_ms=each.committed_at_ms,
+            )
 
 
 def _token_of(table: LakeTable, snapshot_id: int) -> Token | None:

@@ -20,7 +20,7 @@ from headrace.interop.paimon.summary import (
     look_at_each,
     summaries,
 )
-from headrace.interop.paimon.token import consumer_of
+from headrace.interop.paimon.token import Token, consumer_of
 from headrace.maintenance.health.costs import OPEN_FILE_S, SNAPSHOT_S
 from headrace.maintenance.health.wording import counted, time_text
 from headrace.maintenance.queue.actions import Action, Executor, Kind, OtherTable, Waiting
@@ -96,10 +96,15 @@ def _behind(table: PaimonSummary, ties: Ties) -> str | None:
         (
             target
             for target, token in sorted(ties.tokens.items())
-            if token.table == table.table and token.snapshot_id < (table.snapshot_id or 0)
+            if _is_taken(table, token) and token.snapshot_id < (table.snapshot_id or 0)
         ),
         None,
     )
+
+
+def _is_taken(table: PaimonSummary, token: Token) -> bool:
+    """Whether a token is of this table: an import of one that was dropped and made again takes nothing of it."""
+    return token.table == table.table and token.created_ms in (0, table.created_ms)
 
 
 def planned_expiry(table: PaimonSummary, ties: Ties, *, keep: int, now_ms: int) -> PaimonExpiry:
@@ -109,7 +114,7 @@ def planned_expiry(table: PaimonSummary, ties: Ties, *, keep: int, now_ms: int) 
     return plan_expiry(
         table.history,
         retention=table.retention,
-        tokens={name: at for name, at in ties.tokens.items() if at.table == table.table},
+        tokens={name: at for name, at in ties.tokens.items() if _is_taken(table, at)},
         keep=keep,
         now_ms=now_ms,
     )

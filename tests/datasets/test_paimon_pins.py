@@ -60,3 +60,14 @@ def test_a_snapshot_that_expired_is_named_and_nothing_is_tagged(written: Written
     written.expire(1, 2)
     assert run("pin", "ctr", ends=1)["code"] == "paimon-snapshot-not-found"
     assert written.table().tags() == {}
+
+
+def test_another_snapshot_that_has_the_id_of_the_one_that_was_taken_is_not_tagged(
+    written: Written,
+) -> None:
+    written.opened.rollback_to(1)
+    written.put(1, name="c")
+    assert run("pin", "ctr", ends=1)["code"] == "paimon-history-changed"
+    assert written.table().tags() == {}
+    written.opened.create_tag("ctr-v1", 2)
+    assert run("pin", "ctr", ends=1)["code"] == "paimon-history-changed"

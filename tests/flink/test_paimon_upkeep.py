@@ -193,6 +193,15 @@ def test_who_holds_the_rest_is_named_also_where_some_expire(
     assert advice in f"{waiting.remedy.line} {waiting.remedy.advice}"
 
 
+def test_what_was_taken_of_a_table_before_it_was_made_again_holds_nothing_of_it() -> None:
+    known = ties({"raw.users": 4})
+    former = dataclasses.replace(known.tokens["raw.users"], created_ms=CREATED_MS - 1)
+    (action,) = due(old_table(), dataclasses.replace(known, tokens={"raw.users": former}))
+    assert isinstance(action, Action)
+    own = dataclasses.replace(former, created_ms=CREATED_MS)
+    assert len(due(old_table(), dataclasses.replace(known, tokens={"raw.users": own}))) == 2
+
+
 def test_a_table_that_no_job_of_the_lake_writes_is_left_to_its_writers() -> None:
     assert due(old_table(), Ties()) == []
     assert due(old_table(created_ms=CREATED_MS + 1), ties({})) == []  # dropped, and made again
