@@ -5,11 +5,13 @@ from headrace.flink.client import JobManager, root_exception
 from headrace.flink.health import Health
 from headrace.ingest.owner import Owner
 
+STOPPED = "STOPPED"  # Flink says that it is finished, as it does of one that has read all
+
 
 def stopped(owner: Owner, *, committed: int) -> Health:
     """Say how a job is that was stopped with a savepoint: well, and not running."""
     return Health(
-        state="STOPPED",
+        state=STOPPED,
         restarts=0,
         checkpoint=owner.checkpoint,
         committed=committed,

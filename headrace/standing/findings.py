@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from headrace.errors import FindingCode, Remedy
+from headrace.flink.ended import STOPPED
 from headrace.ingest.dead_letters import TABLE as DEAD_LETTERS
 from headrace.maintenance.health.wording import counted
 from headrace.standing.causes import Cause, causes
@@ -217,7 +218,12 @@ def _stale(standing: Standing) -> Iterator[Finding]:
     if found:
         names = [each.stream for each in found]
         # a watermark moves over what a job wrote once that is noted
-        notes = [Remedy.run("flink", "note", each.stream) for each in found if each.is_of_flink]
+        stopped = {each.subject for each in standing.jobs if each.state == STOPPED}
+        notes = [
+            Remedy.run("flink", "restore" if each.stream in stopped else "note", each.stream)
+            for each in found
+            if each.is_of_flink
+        ]
         yield Finding(
             kind="behind",
             code=FindingCode.STALE_WATERMARK,

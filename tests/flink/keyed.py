@@ -28,7 +28,7 @@ from headrace.interop.paimon.take import take_changes
 from headrace.maintenance.queue.actions import Action, Kind
 from headrace.tables.commits.operations import Provenance, append
 from headrace.tables.writer import write_batches
-from infra.launcher import flink
+from infra.launcher import flink, s3
 from infra.launcher.cluster import Cluster
 from tests.flink.contracts import EVERY_TYPE
 from tests.flink.streams import settings_of
@@ -149,11 +149,9 @@ class Keyed:
 
 
 def warehouse_settings(cluster: Cluster, folder: Path) -> Any:  # noqa: ANN401  (Settings)
-    """Return the settings of a lake with a Paimon warehouse in a folder."""
-    (folder / "paimon").mkdir()
-    return dataclasses.replace(
-        settings_of(cluster, folder), paimon_warehouse=f"file://{folder / 'paimon'}"
-    )
+    """Return the settings of a lake with a Paimon warehouse of its own on S3."""
+    uri = f"s3://{s3.BUCKET}/paimon-{uuid.uuid4().hex[:10]}"
+    return dataclasses.replace(settings_of(cluster, folder), paimon_warehouse=uri)
 
 
 def records(count: int, *, keys: int, seed: int) -> list[Row]:

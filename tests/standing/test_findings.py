@@ -177,6 +177,10 @@ def test_what_a_job_of_flink_takes_does_not_wait_and_its_watermark_moves_by_note
     assert judged(streams=(taken,)) == ()
     (stale,) = judged(streams=(dataclasses.replace(taken, stale=True, watermark=NOW),))
     assert lines((stale,)) == [["headrace flink note views", "headrace ingest status views"]]
+    stopped = JobStanding(subject="views", table="raw.views", state="STOPPED")
+    streams = (dataclasses.replace(taken, stale=True, watermark=NOW),)
+    (stale,) = judged(streams=streams, jobs=(stopped,))
+    assert lines((stale,)) == [["headrace flink restore views", "headrace ingest status views"]]
 
 
 def test_each_job_that_is_not_well_is_a_finding_with_its_command() -> None:
