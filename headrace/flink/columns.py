@@ -193,9 +193,19 @@ def _decimal(kind: pa.DataType, written: str) -> Decoded:
     fits = f"regexp({written}, {quote_text(f'^{_DECIMAL}{_END}')})"
     value = f"try_cast({written} as decimal({precision}, {scale}))"
     wider = f"try_cast({written} as decimal(38, {38 - (precision - scale)}))"
-    cut = f"regexp({written}, {quote_text(f'[.][0-9]{{{scale}}}[0-9]*[1-9]')})"
+    plain = f"regexp({written}, {quote_text(f'[.][0-9]{{{scale}}}[0-9]*[1-9]')})"
+    cut = f"case when upper({written}) like '%E%' then {_digits_behind(written)} > {scale} else {plain} end"
     far = f"when {value} is null or {value} <> {wider} or {cut} then {quote_text(OUT_OF_RANGE)}"
     return _checked(fits, value, far)
+
+
+def _digits_behind(written: str) -> str:
+    """Write how many digits a number with an exponent has behind the point: `1.2340e2` has one, `0e-9` none."""
+    digits, exponent = (f"split_index(upper({written}), 'E', {place})" for place in (0, 1))
+    bare = f"trim(trailing '0' from replace({digits}, '.', ''))"
+    zeros = f"char_length(replace({digits}, '.', '')) - char_length({bare})"
+    behind = f"coalesce(char_length(split_index({digits}, '.', 1)), 0) - ({zeros}) - cast({exponent} as int)"
+    return f"case when {bare} in ('', '+', '-') then 0 else {behind} end"
 
 
 def _time(name: str, text: str, j: str) -> Decoded:
@@ -250,8 +260,9 @@ def _time(name: str, text: str, j: str) -> Decoded:
 
 def _counted(written: str, unit: str) -> Decoded:
     """Read a time that counts from 1970; digits beyond microseconds are cut off towards the past."""
-    fits = f"regexp({written}, '^[+-]?[0-9]{{1,20}}([.][0-9]*)?{_END}')"
-    exact_us = f"floor(try_cast({written} as decimal(28, 9)) * {_PER_UNIT[unit]})"
+    fits = f"regexp({written}, '^[+-]?[0-9]{{1,24}}([.][0-9]*)?{_END}')"
+    digits = 33 if unit == "ns" else 28  # a product has at most 38, else Flink rounds it
+    exact_us = f"floor(try_cast({written} as decimal({digits}, 9)) * {_PER_UNIT[unit]})"
     us = f"cast({exact_us} as bigint)"  # of a far time it is another one
     ms = f"(({us}) - mod(mod({us}, 1000) + 1000, 1000)) / 1000"
     rest = f"lpad(cast(mod(mod({us}, 1000) + 1000, 1000) as string), 3, '0')"

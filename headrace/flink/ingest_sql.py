@@ -182,7 +182,7 @@ def _whole_code() -> str:
     """Write what refuses a record before its fields are looked at.
 
     The parser stops behind the first value, so a text is parsed inside of a list and of an object: what
-    follows an object cannot go on both.
+    follows an object cannot go on both. Behind an escaped backslash no character is escaped.
     """
     return f"""case
         when `raw` is null then {quote_text(TOMBSTONE)}
@@ -191,7 +191,8 @@ def _whole_code() -> str:
         when not regexp(body, '^[ \\t\\r\\n]*[{{]')
             or try_parse_json(concat('[', body, ']')) is null
             or try_parse_json(concat('{{"_":', body, '}}')) is null then {quote_text(MALFORMED)}
-        when body like '%\\u%' and regexp(body, {quote_text(_HALF_PAIR)}) then {quote_text(INVALID_UTF8)}
+        when body like '%\\u%' and regexp(replace(body, '\\\\', '//'), {quote_text(_HALF_PAIR)})
+            then {quote_text(INVALID_UTF8)}
     end"""
 
 

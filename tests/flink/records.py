@@ -13,6 +13,8 @@ GOOD = (
     f'{{{_PLAIN}, "single": 16777216, "double": 1000000000000000000, "day": null}}'.encode(),
     f' \t{{{_PLAIN}, "large": -9223372036854775808, "double": 1e-7}} '.encode(),
     b'{"id": "", "at": "0001-01-01T00:00Z", "price": -0.01}',
+    # no escape of half a pair, but a backslash before a word
+    b'{"id": "\\\\ud83d", "at": "2026-01-01T00:00:00Z", "price": "1.23450e2"}',
 )
 # beside half of two floats or doubles, and at the ends of what they hold
 NEAR = (

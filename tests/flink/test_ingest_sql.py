@@ -59,6 +59,13 @@ def test_no_record_is_dropped_by_an_option_and_none_is_said_that_flink_overrides
     assert "'properties.isolation.level' = 'read_committed'" in said
 
 
+def test_a_count_of_nanoseconds_has_room_for_the_year_9999_and_flink_rounds_no_product() -> None:
+    sql = text(fields=EVERY_TYPE | {"ns": {"type": "timestamptz", "unit": "ns"}})
+    digits, places, factor = re.findall(r"`s_ns` as decimal\((\d+), (\d+)\)\) \* ([0-9.]+)", sql)[0]
+    assert int(digits) - int(places) >= len("253402300799999999999")
+    assert int(digits) + len(factor.replace(".", "")) <= 38
+
+
 def test_every_partition_is_named_with_its_offset() -> None:
     (found,) = re.findall(r"'scan.startup.specific-offsets' = '([^']*)'", text())
     assert found == "partition:0,offset:0;partition:1,offset:10;partition:2,offset:20"
