@@ -6,9 +6,9 @@ without a record become holes as they do when headrace reads. Rows are not touch
 """
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -21,14 +21,16 @@ from headrace.definitions.properties import (
     STREAM_PROPERTY,
 )
 from headrace.definitions.stream import Stream
-from headrace.errors import OffsetGapError, RecordsMissingError, SourceStalledError
+from headrace.errors import RecordsMissingError, SourceStalledError
+from headrace.flink.deleted import without_written, written_gaps
+from headrace.flink.limits import source_of
 from headrace.flink.written import Written, written_beyond
 from headrace.ingest.absent import Absent, Offsets
 from headrace.ingest.field_use import FieldUse
 from headrace.ingest.owner import Owner, OwnerGuard
 from headrace.ingest.positions import Positions
 from headrace.ingest.sources.base import Position, Reader, Records, Source, SourcePartition
-from headrace.ingest.sources.holes import Hole, HoleKind
+from headrace.ingest.sources.holes import Hole
 from headrace.ingest.sources.open import open_source
 from headrace.ingest.watermark import Watermark
 from headrace.tables.commits.operations import Provenance, append
@@ -89,7 +91,8 @@ def take_note(
     owner = Owner.read(head.properties, stream=stream.name)
     positions = Positions.read(table, head.properties, stream=stream.name, is_log=True)
     written = written_beyond(lake, stream, head, positions)
-    source = source or open_source(stream, lake.settings)
+    gaps = tuple(written_gaps(source_of(stream).kafka.topic, positions, written))
+    source = source or open_source(stream, lake.settings, accepted=gaps)
     with closing(source.open(positions.of, rows_per_commit=_ROWS_PER_POLL)) as reader:
         found, unwritten = _prove(stream, reader, positions, written)
         waits = {*reader.active, *unwritten}
@@ -152,63 +155,28 @@ def _prove(
 
 def _advance(proven: Proven, records: Records, written: np.ndarray) -> None:
     """Move past records that are written; stop at the first that is not."""
-    deleted = _deleted(records, written)
-    proven.records += deleted
-    if deleted:
-        records = _without(records, deleted)
+    kept = without_written(records, written)
+    proven.records += _length(records.holes) - _length(kept)
     absent = np.flatnonzero(~np.isin(records.offsets, written))
     if not len(absent):
         proven.records += records.count
         proven.end = records.end
-        proven.holes += records.holes
+        proven.holes += kept
         return
     first = int(records.offsets[absent[0]])
     proven.records += int(absent[0])
     proven.missing = first
-    holes = [hole for hole in records.holes if hole.end <= first]
-    proven.holes += holes
+    proven.holes += [hole for hole in kept if hole.end <= first]
     taken = int(records.offsets[absent[0] - 1]) + 1 if absent[0] else 0
-    end = max(proven.end.offset, taken, *(hole.end for hole in holes), 0)
+    passed = (hole.end for hole in records.holes if hole.end <= first)
+    end = max(proven.end.offset, taken, *passed)
     if end > proven.end.offset:
         mark = _mark(records, int(absent[0]), proven.end)
         proven.end = Position(end, fingerprint=mark)
 
 
-def _deleted(records: Records, written: np.ndarray) -> int:
-    """Count the written records that the topic deleted before the first note.
-
-    From the first of them on all must be written: the topic cannot tell any more what was between them.
-
-    Raises:
-        OffsetGapError: If one is not.
-
-    """
-    before = _before(records)
-    there = written[written < before.end]
-    if not len(there):
-        return 0
-    if len(there) < before.end - int(there[0]):
-        steps = np.diff(there, append=before.end)
-        first = int(there[np.flatnonzero(steps > 1)[0]]) + 1
-        source, partition = records.partition
-        raise OffsetGapError(source, partition=partition, first=first, end=before.end)
-    return len(there)
-
-
-def _before(records: Records) -> Hole:
-    """Return what was deleted before the first look at the partition."""
-    first = next(iter(records.holes), None)
-    if first is None or first.kind is not HoleKind.BEFORE:
-        return Hole(0, 0, HoleKind.BEFORE)
-    return first
-
-
-def _without(records: Records, deleted: int) -> Records:
-    """Return records whose first hole ends where written ones begin that were deleted."""
-    first, *rest = records.holes
-    end = first.end - deleted
-    kept = [first._replace(end=end)] if end > first.first else []
-    return replace(records, holes=(*kept, *rest))
+def _length(holes: Sequence[Hole]) -> int:
+    return sum(each.end - each.first for each in holes)
 
 
 def _mark(records: Records, taken: int, before: Position) -> str:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Sequence
 
 import pytest
 
@@ -29,6 +30,7 @@ from headrace.ingest.owner import FLINK, HEADRACE, Owner
 from headrace.ingest.positions import Positions
 from headrace.ingest.run import ingest
 from headrace.ingest.sources.base import PositionsOf, Source, SourcePartition
+from headrace.ingest.sources.holes import AcceptedGap
 from headrace.ingest.sources.kafka import KafkaSource
 from headrace.ingest.sources.kafka_client import Range
 from headrace.ingest.sources.kafka_start import Mark, plan_start
@@ -211,6 +213,32 @@ def test_records_that_a_topic_deleted_before_its_first_note_are_no_missing_ones(
     assert (audited.verdict, audited.consumed, audited.absent) == ("exact", 20, 10 - early)
 
 
+@pytest.mark.parametrize("written", [12, 10, 8])
+def test_records_that_a_topic_deleted_before_the_next_note_are_proven_by_the_table(
+    lake: Lake, stream: Stream, monkeypatch: pytest.MonkeyPatch, written: int
+) -> None:
+    with MockKafka() as cluster:
+        cluster.create("things", 1)
+        cluster.produce("things", [value(each) for each in range(written)], partition=0)
+
+        def opened(*_: object, accepted: Sequence[AcceptedGap] = ()) -> Source:
+            return KafkaSource("things", {"bootstrap.servers": cluster.servers}, accepted=accepted)
+
+        monkeypatch.setattr(note, "open_source", opened)
+        written_by_another(lake, stream, opened())
+        noted = {OFFSETS_PREFIX + stream.name: json.dumps({"things": 5})}
+        move_properties(lake.table(stream.table), lambda _: dict(noted))
+        cluster.produce("things", [value(each) for each in range(written, 20)], partition=0)
+        cluster.delete_records("things", 0, 10)
+        if written < 10:
+            with refused(OffsetGapError, partition=0, first=5, end=10):
+                take_note(lake, stream, complete=False)
+            return
+        found = take_note(lake, stream, complete=True)
+        assert (found.records, found.ends) == (written - 5, {SourcePartition("things", 0): written})
+    assert ABSENT_PREFIX + stream.name not in lake.table(stream.table).head().properties
+
+
 def test_records_that_another_writer_passed_over_and_the_topic_deleted_are_named(
     lake: Lake, stream: Stream
 ) -> None:
@@ -298,7 +326,7 @@ def test_letters_before_which_rows_are_missing_keep_a_stream_from_flink(
     monkeypatch.setattr(StreamJob, "submit", lambda _: None)
     monkeypatch.setattr(StreamJob, "running", lambda *_: None)
     monkeypatch.setattr(Gateway, "check", lambda _: None)
-    monkeypatch.setattr(note, "open_source", lambda *_: topic)
+    monkeypatch.setattr(note, "open_source", lambda *_, **__: topic)
     commits: list[str] = []
 
     def interrupt(point: str) -> None:
