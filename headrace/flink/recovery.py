@@ -9,7 +9,7 @@ from headrace.errors import (
     OldCheckpointError,
 )
 from headrace.flink.checkpoints import Checkpoint, newest_checkpoint, refuse_missing
-from headrace.flink.client import JobOverview
+from headrace.flink.client import JobOverview, root_exception
 from headrace.flink.job import FlinkJob, JobStatus
 from headrace.flink.jobs import StreamJob
 from headrace.flink.note import Noted, take_note
@@ -34,7 +34,8 @@ def stop_job(job: FlinkJob) -> Owner:
 
     Raises:
         FlinkJobLostError: If it does not run, and was not stopped.
-        FlinkStopError: If it ended otherwise than by its savepoint.
+        FlinkStopError: If it ended otherwise than by its savepoint; if it wrote one all the same, `restore`
+            starts from it.
 
     """
     owner = job.owned()
@@ -49,17 +50,21 @@ def stop_job(job: FlinkJob) -> Owner:
 
 def _stop(job: FlinkJob, owner: Owner, found: JobOverview) -> Owner:
     ended = stop_with_savepoint(job.manager, found.id)
-    if not ended.savepoint:
-        raise FlinkStopError(job.subject, job=job.name(owner), detail=ended.why)
-    number = _number(job, found.id)
-    stopped = replace(owner, savepoint=ended.savepoint, checkpoint=number)
-    job.set_owner(owner, stopped)
-    return stopped
-
-
-def _number(job: FlinkJob, job_id: str) -> int:
-    said: dict[str, Any] = job.manager.ask(f"/jobs/{job_id}/checkpoints")
-    return int(((said.get("latest") or {}).get("savepoint") or {}).get("id") or 0)
+    said = job.manager.ask(f"/jobs/{found.id}/checkpoints").get("latest") or {}
+    savepoint: dict[str, Any] = said.get("savepoint") or {}
+    number = int(savepoint.get("id") or 0)
+    if ended.savepoint:
+        stopped = replace(owner, savepoint=ended.savepoint, checkpoint=number)
+        job.set_owner(owner, stopped)
+        return stopped
+    newest = int((said.get("completed") or {}).get("id") or 0)
+    # it ended after its savepoint: one of its tables may have what is in it, so no older state will do
+    if number > newest and job.running(owner) is None:
+        location = str(savepoint["external_path"])
+        job.set_owner(owner, replace(owner, savepoint=location, checkpoint=number))
+    root = root_exception(job.manager.ask(f"/jobs/{found.id}/exceptions"))
+    why = "; ".join(dict.fromkeys(each for each in (ended.why, root) if each))
+    raise FlinkStopError(job.subject, job=job.name(owner), detail=why)
 
 
 def restore(job: FlinkJob, *, checkpoint: str | None = None) -> JobStatus:

@@ -9,6 +9,7 @@ from headrace.flink.client import RUNNING, JobManager
 
 STOP_S_MAX = 180.0
 _POLL_S = 0.5
+_GONE = "FlinkJobNotFoundException"
 _READY = ("RUNNING", "FINISHED")  # a task that has read all of a bounded table is finished
 
 
@@ -47,7 +48,8 @@ def stop_with_savepoint(
             found = _once(manager, job_id, deadline_s=deadline_s)
             if found.savepoint:
                 return found
-            why = found.why
+            # a job that ended by the first is told to run for some seconds more
+            why = why if why and _GONE in found.why else found.why
         if time.monotonic() >= deadline_s:
             said = (why, waiting, f"after {seconds:.0f} s")
             return Stopped(savepoint="", why="; ".join(each for each in said if each))

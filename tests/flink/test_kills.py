@@ -1,11 +1,17 @@
 """Processes of Flink and its catalog end at the worst moments: nothing of a stream is lost or there twice."""
 
+import time
 from contextlib import nullcontext
 
 import pytest
 
 from headrace.definitions.load import Declarations
-from headrace.errors import FlinkJobLostError
+from headrace.errors import (
+    FlinkJobLostError,
+    FlinkStopError,
+    RecordsMissingError,
+    StreamOwnedError,
+)
 from headrace.flink.handover import to_flink, to_headrace
 from headrace.flink.health import RESTARTS, RESTARTS_MAX
 from headrace.flink.recovery import restore
@@ -15,10 +21,13 @@ from headrace.standing.findings import findings
 from headrace.standing.jobs import read_jobs
 from infra.launcher import run
 from infra.launcher.cluster import Cluster
+from tests.flink.cut_catalog import cut_catalog
 from tests.flink.kills import BETWEEN, failures, kill_before_a_commit
 from tests.flink.servers import kill, paused, start
 from tests.flink.streams import Written, until
 from tests.raising import refused
+
+AWAY_S = 5.0
 
 pytestmark = [pytest.mark.flink, pytest.mark.timeout(600)]
 
@@ -100,3 +109,52 @@ def test_the_status_of_a_lake_names_a_job_that_restarts_for_ever_and_one_that_is
     (lost,) = read_jobs(written.lake, declared).jobs
     (finding,) = findings(Standing(jobs=(lost,)))
     assert finding.command == f"headrace flink restore {written.stream.name}"
+
+
+def test_a_commit_whose_answer_is_lost_is_not_done_twice(written: Written) -> None:
+    with cut_catalog(written.lake.settings) as catalog:
+        to_flink(written.job)
+        written.send(70)
+        written.note_until(70)
+        catalog.cut("answer", away_s=0)  # the job asks again at once
+        written.send(70, first=70)
+        until(lambda: catalog.cuts == 1)
+        written.note_until(140)
+        catalog.cut("answer", away_s=AWAY_S)  # it is restored as another job
+        written.send(70, first=140)
+        until(lambda: catalog.cuts == 2)
+        assert written.committed() > 140
+        written.job.manager.cancel(written.job.owner.jobs[-1])
+        until(lambda: written.job.running(written.job.owner) is None)
+        time.sleep(AWAY_S)
+        restore(written.job)
+        written.note_until(210)
+        written.send(70, first=210)
+        written.note_until(280)
+    assert written.counts() == (240, 40)
+
+
+def test_a_savepoint_of_which_a_commit_failed_is_restored_before_a_handover_and_never_after(
+    written: Written,
+) -> None:
+    """Of two sinks one commits: rows are missing before dead letters that are there."""
+    with cut_catalog(written.lake.settings) as catalog:
+        to_flink(written.job)
+        written.send(70)
+        written.note_until(70)
+        written.send(70, first=70)
+        catalog.cut("request", away_s=AWAY_S)
+        with refused(FlinkStopError, stream=written.stream.name) as error:
+            to_headrace(written.job)
+        assert catalog.cuts == 1
+        assert "JobNotFound" not in error.value.detail
+    assert written.job.owner.savepoint
+    try:
+        to_headrace(written.job)
+    except RecordsMissingError:
+        restore(written.job)
+        to_headrace(written.job)
+    written.by_headrace()
+    assert written.counts() == (120, 20)
+    with refused(StreamOwnedError, stream=written.stream.name):
+        restore(written.job)

@@ -29,8 +29,10 @@ from tests.raising import refused
 STREAM = stream_named("plays")
 VIEW = "features.plays"
 SAVEPOINT, OLD = "s3://c/savepoint-1", "s3://c/0ld/chk-8"
+LATEST = {"completed": {"id": 9}, "savepoint": {"id": 10, "external_path": "s3://c/savepoint-2"}}
 SQL = JobSql(setup=("create view v",), insert="insert", plan="p1")
 STOPPED = Owner(by=FLINK, epoch=1, jobs=("c0",), plan="p1", savepoint=SAVEPOINT, checkpoint=9)
+FAILED = Stopped(savepoint="", why="its state is FAILED")
 RUNNING = JobOverview(id="c0", name="n", state="RUNNING", started_ms=0)
 _GATEWAY = "POST /v3/sessions"
 
@@ -47,6 +49,8 @@ def stopped(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[ViewJ
         "POST /v3/sessions/5f/statements": [(200, {"operationHandle": "7a"})],
         "GET /v3/sessions/5f/operations/7a/result/0?rowFormat=JSON": [(200, {"jobID": "c1"})],
         "DELETE /v3/sessions/5f": [(200, {})],
+        "GET /jobs/c0/checkpoints": [(200, {"latest": LATEST})],
+        "GET /jobs/c0/exceptions": [(200, {"root-exception": "java.sql.SQLException: closed"})],
         "GET /jobmanager/config": [
             (200, [{"key": "execution.checkpointing.dir", "value": lake.settings.warehouse_uri}])
         ],
@@ -137,8 +141,26 @@ def test_a_job_that_did_not_stop_cleanly_stays_the_owner(
     runs = Owner(by=FLINK, epoch=1, jobs=("c0",), plan="p1")
     job.set_owner(STOPPED, runs)
     monkeypatch.setattr(ViewJob, "running", lambda *_: RUNNING)
-    ended = Stopped(savepoint="", why="its state is FAILED")
-    monkeypatch.setattr(recovery, "stop_with_savepoint", lambda *_: ended)
-    with refused(FlinkStopError, stream=VIEW, detail=ended.why):
+    monkeypatch.setattr(recovery, "stop_with_savepoint", lambda *_: FAILED)
+    detail = "its state is FAILED; java.sql.SQLException: closed"
+    with refused(FlinkStopError, stream=VIEW, detail=detail):
         job.stop()
     assert job.owner == runs
+
+
+def test_a_job_that_ended_after_its_savepoint_is_restored_from_it(
+    stopped: tuple[ViewJob, Asked], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of its tables may have what is in the savepoint: an older checkpoint would write it again."""
+    job, asked = stopped
+    runs = Owner(by=FLINK, epoch=1, jobs=("c0",), plan="p1")
+    job.set_owner(STOPPED, runs)
+    found = [RUNNING]
+    monkeypatch.setattr(ViewJob, "running", lambda *_: found.pop() if found else None)
+    monkeypatch.setattr(ViewJob, "committed", lambda *_: 10)
+    monkeypatch.setattr(recovery, "stop_with_savepoint", lambda *_: FAILED)
+    with refused(FlinkStopError, stream=VIEW):
+        job.stop()
+    restore(job)
+    (session,) = sessions(asked)
+    assert session["execution.state-recovery.path"] == "s3://c/savepoint-2"

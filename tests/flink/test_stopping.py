@@ -56,6 +56,21 @@ def test_a_job_is_asked_once_all_its_tasks_run(monkeypatch: pytest.MonkeyPatch) 
     assert asked == 1
 
 
+def test_why_a_job_ended_is_said_though_it_is_told_to_run_for_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cause = "java.sql.SQLException: the connection was closed"
+    gone = (
+        "org.apache.flink.runtime.messages.FlinkJobNotFoundException: Could not find Flink job (c1)"
+    )
+    jobs = [job("RUNNING")] * 4 + [job("FAILED")]
+    found, asked = stopped(
+        jobs, [savepoint(failure=cause), savepoint(failure=gone)], monkeypatch, seconds=60
+    )
+    assert found == Stopped(savepoint="", why=cause)
+    assert asked == 2
+
+
 def test_a_savepoint_that_fails_is_asked_for_again_while_the_job_comes_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
