@@ -5,13 +5,15 @@ import datetime as dt
 import pytest
 
 from headrace.errors import NothingToFollowError, TwoOwnersError
+from headrace.flink import table_job
 from headrace.flink.health import Health
 from headrace.flink.moment_sql import needs_moments
 from headrace.flink.recovery import restore
+from headrace.flink.table_job import BEHIND
 from headrace.ingest.owner import FLINK, HEADRACE
 from infra.launcher.cluster import Cluster
 from tests.flink.events import Followed, events
-from tests.flink.servers import kill, start
+from tests.flink.servers import kill, paused, start
 from tests.flink.streams import until
 from tests.raising import refused
 from tests.waiting import wait_until
@@ -20,7 +22,7 @@ pytestmark = [pytest.mark.flink, pytest.mark.timeout(900)]
 
 
 def test_a_job_goes_on_from_the_batch_and_is_killed_and_restored_without_a_difference(
-    followed: Followed, cluster: Cluster
+    followed: Followed, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent = events(1500, seconds=600, seed=5)
     followed = followed.with_tiles("2s")
@@ -48,6 +50,11 @@ def test_a_job_goes_on_from_the_batch_and_is_killed_and_restored_without_a_diffe
     found = job.check().health
     assert found is not None
     assert not found.faults
+    monkeypatch.setattr(table_job, "BEHIND_S_MAX", 0.0)
+    until(lambda: not health_of(followed).faults)  # Flink asks its tasks every ten seconds
+    with paused(cluster, "flink_worker"):
+        followed.heartbeat(sent[-1], later=dt.timedelta(hours=1))
+        assert set(health_of(followed).faults) == {BEHIND}
     with refused(TwoOwnersError, stream=followed.rows.windows.view, owner=FLINK):
         job.begin_again()
     job.release()
