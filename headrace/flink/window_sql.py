@@ -32,7 +32,8 @@ NEWS, _HISTORY = "news", "history"
 def view_sql(rows: WindowRows, catalog: Mapping[str, str], *, begin: Begin) -> JobSql:
     """Write the statements of the job that follows the events' table."""
     table, computed = rows.windows.events, _times(rows)
-    mark = later("_known", -rows.disorder_ms)
+    # of when rows come: their delay may be longer than that of those that follow
+    mark = later(f"cast(`{KNOWN_AT}` as timestamp_ltz(3))", -rows.disorder_ms)
     sources = {NEWS: news(NEWS, table, begin, computed=computed, time="_known", mark=mark)}
     before = history(_HISTORY, table, begin, computed=computed, time="_known")
     if before is not None:

@@ -25,7 +25,7 @@ def test_a_job_goes_on_from_the_batch_and_is_killed_and_restored_without_a_diffe
     followed: Followed, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent = events(1500, seconds=600, seed=5)
-    followed = followed.with_tiles("2s")
+    followed = followed.with_tiles("2s", delay="40s")  # longer than the stream's disorder
     assert needs_moments(followed.rows)
     followed.add(sent[:300])
     followed.add(sent[300:500])

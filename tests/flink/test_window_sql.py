@@ -59,6 +59,10 @@ def text(begin: Begin = BEGIN, **more: Any) -> str:  # noqa: ANN401
     return view_sql(rows(**more), PLACES.catalog, begin=begin).text
 
 
+def mark_of(disorder: str) -> str:
+    return f"(cast(`known_at` as timestamp_ltz(3)) - interval '{disorder}' day(3) to second(3))"
+
+
 def test_the_statements_of_a_view_are_those_of_the_file(golden: Golden) -> None:
     sql = view_sql(rows(delay="90s"), hidden(PLACES.catalog), begin=BEGIN)
     golden.check("flink-view.sql", sql.text)
@@ -132,9 +136,7 @@ def test_what_was_there_before_moves_no_watermark() -> None:
         next(s for s in setup if f"table {name} (" in s) for name in ("news", "history")
     )
     assert "'start-snapshot-id' = '8'" in news
-    assert (
-        "watermark for _known as (_known - interval '0 00:00:10.000' day(3) to second(3))" in news
-    )
+    assert f"watermark for _known as {mark_of('0 00:00:10.000')}" in news
     assert "'snapshot-id' = '7'" in history
     assert "watermark for _known as to_timestamp_ltz(0, 3)" in history
     assert "history" not in text(Begin(after_us=0, snapshot_id=8, history_id=None))
@@ -142,7 +144,16 @@ def test_what_was_there_before_moves_no_watermark() -> None:
 
 def test_times_that_records_bring_wait_as_long_as_records_may_be_late() -> None:
     for known_at in ({"after_event": "0s"}, {"column": "at"}):
-        assert "_known - interval '0 00:20:00.000'" in text(known_at=known_at)
+        assert f"watermark for _known as {mark_of('0 00:20:00.000')}" in text(known_at=known_at)
+
+
+def test_the_delay_of_a_view_moves_no_watermark() -> None:
+    """Of two events the one that comes first may be known last, by a delay that is longer than the disorder."""
+    (delayed,), (plain,) = (
+        re.findall("watermark for _known as .*known_at.*", text(delay=delay))
+        for delay in ("90s", "0s")
+    )
+    assert delayed == plain
 
 
 def test_rows_that_may_be_one_event_are_told_apart_only_where_the_stream_has_a_key() -> None:
