@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--quick", action="store_true", help="smaller sizes, nothing recorded: does it run at all?"
     )
     options = parser.parse_args(arguments)
+    # so that one that is ended stops its servers
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     failed: list[Result] = []
     for name in claims() if options.claim == "all" else [options.claim]:
         results: list[Result] = importlib.import_module(f"benchmarks.{name}").run(

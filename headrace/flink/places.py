@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from headrace.config import Settings
 from headrace.errors import (
@@ -16,6 +16,7 @@ from headrace.flink_access import FlinkAccess
 from headrace.kafka_access import KafkaAccess
 
 HIDDEN = "***"
+_TLS = ("sslmode", "sslrootcert")  # Java's driver of PostgreSQL has them too
 _SECRET = ("password", "secret", "jaas")
 
 
@@ -125,11 +126,16 @@ def catalog_of(settings: Settings, *, stream: str) -> dict[str, str]:
     query = dict(parse_qsl(parts.query))
     options = query.get("options", "")
     schema = options.rpartition("search_path=")[2].strip() if "search_path=" in options else ""
+    if query.keys() & {"sslcert", "sslkey"}:
+        what = "its PostgreSQL asks for a client certificate, which Java reads in another form"
+        raise FlinkCannotReachError(stream, what, advice="name a catalog that asks for none")
+    said = {"currentSchema": schema} | {name: query[name] for name in _TLS if name in query}
+    asked = urlencode({name: value for name, value in said.items() if value})
     found = {
         "type": "iceberg",
         "catalog-impl": "org.apache.iceberg.jdbc.JdbcCatalog",
         "uri": f"jdbc:postgresql://{parts.hostname}:{parts.port or 5432}{parts.path}"
-        + (f"?currentSchema={schema}" if schema else ""),
+        + (f"?{asked}" if asked else ""),
         "jdbc.user": unquote(parts.username or ""),
         "jdbc.password": unquote(parts.password or ""),
         "jdbc.schema-version": "V1",

@@ -353,6 +353,7 @@ def _problems(
     seen = versions[str(exposures.table)]
     yield from _missing(where, seen, (exposures.id, exposures.at, *exposures.entities))
     yield from _missing(where, seen, exposures.columns)
+    yield from _hash_problems(where, sample_set, seen)
     if seen.partition_by != (f"day({exposures.at})",):
         yield (
             f"{where}: samples are built per day, so `{seen.name}` must be partitioned by "
@@ -379,6 +380,21 @@ def _problems(
             if kind is not None and not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
                 yield f"{where}: label `{label.name}` takes `{label.value}`, which is {kind}, no number"
     yield from _clashes(where, sample_set)
+
+
+def _hash_problems(where: str, sample_set: SampleSet, seen: TableVersion) -> Iterator[str]:
+    """Say that negatives cannot be chosen by an id whose text is another one in each engine."""
+    name, negatives = sample_set.exposures.id, sample_set.keep_negatives
+    if negatives is None or negatives.rate >= 1 or name not in seen.schema.names:
+        return
+    kind = seen.schema.field(name).type
+    if not (
+        pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    ):
+        yield (
+            f"{where}: `keep_negatives` chooses by the text of the id, which engines write alike for "
+            f"texts and whole numbers only, and `{name}` is {kind}"
+        )
 
 
 def _feature_problems(

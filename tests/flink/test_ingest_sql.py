@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from headrace.config import Settings
 from headrace.definitions.load import load_streams
@@ -42,6 +43,21 @@ def test_tables_that_flink_cannot_reach_are_no_fault_of_what_is_declared(
 ) -> None:
     with refused(FlinkCannotReachError, subject="features.recent"):
         catalog_of(settings, stream="features.recent")
+
+
+def test_the_catalog_is_reached_under_tls_where_headrace_is_told_so(settings: Settings) -> None:
+    uri = "postgresql+psycopg://me:pw@db:6432/lake?sslmode=verify-full&sslrootcert=/etc/ca%2B1.pem"
+
+    def options(uri: str) -> dict[str, str]:
+        server = dataclasses.replace(settings, catalog="", catalog_server=SecretStr(uri))
+        return catalog_of(server, stream="raw.things")
+
+    assert options(uri)["uri"] == (
+        "jdbc:postgresql://db:6432/lake?sslmode=verify-full&sslrootcert=%2Fetc%2Fca%2B1.pem"
+    )
+    assert options(uri.partition("?")[0])["uri"] == "jdbc:postgresql://db:6432/lake"
+    with refused(FlinkCannotReachError, subject="raw.things"):
+        options(f"{uri}&sslcert=/etc/me.pem&sslkey=/etc/me.key")
 
 
 def test_paimon_deletes_no_markers_of_folders_on_s3(settings: Settings) -> None:

@@ -3,6 +3,7 @@
 import pyarrow as pa
 import pytest
 
+from headrace.definitions.sample_set import SampleSet
 from headrace.errors import ColumnReason, ContractError, DefinitionError
 from headrace.identifiers import TableName
 from headrace.samples.build import build
@@ -63,3 +64,22 @@ def test_integers_of_two_widths_are_one_type(shop: Shop) -> None:
     view = '{"view": "shop.views", "entity": ["item"]}'
     shop.lake.create(TableName("shop", "views"), rated, properties={"headrace.feature_view": view})
     assert plan_build(shop.lake, sample_set(features=[{"view": "shop.views", "columns": ["x"]}]))
+
+
+@pytest.mark.parametrize("kind", [pa.bool_(), pa.float64(), pa.timestamp("us", tz="UTC")])
+def test_negatives_are_not_chosen_by_an_id_whose_text_differs_between_engines(
+    shop: Shop, kind: pa.DataType
+) -> None:
+    """DuckDB writes `true` and `1.0` where Flink writes `TRUE`, and Trino `1.0E0`."""
+    schema = pa.schema([pa.field("shown_id", kind, nullable=False), *list(SHOWN)[1:]])
+    shop.lake.create(TableName("shop", "seen"), schema, partition_by=["day(event_time)"])
+    exposures = {"table": "shop.seen", "id": "shown_id", "entities": ["item"], "columns": ["slot"]}
+
+    def declared(rate: float) -> SampleSet:
+        thinned = {"rate": rate, "salt": "s"}
+        return sample_set(exposures=exposures, labels=[], keep_negatives=thinned)
+
+    plan_build(shop.lake, declared(1))  # all stay
+    with pytest.raises(DefinitionError) as raised:
+        plan_build(shop.lake, declared(0.5))
+    assert f"texts and whole numbers only, and `shown_id` is {kind}" in str(raised.value)
