@@ -30,8 +30,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--quick", action="store_true", help="smaller sizes, nothing recorded: does it run at all?"
     )
     options = parser.parse_args(arguments)
-    # so that one that is ended stops its servers
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     failed: list[Result] = []
     for name in claims() if options.claim == "all" else [options.claim]:
         results: list[Result] = importlib.import_module(f"benchmarks.{name}").run(
@@ -46,4 +44,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    # so that one that is ended stops its servers
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     sys.exit(main())
