@@ -11,6 +11,7 @@ from headrace.cli.flink_jobs import is_table, job_of, stream_job, table_job, vie
 from headrace.cli.nouns import add, add_noun
 from headrace.cli.output import Format, Output, OutputOption, as_text, output_of
 from headrace.cli.waiting import waiting
+from headrace.errors import Remedy
 
 if TYPE_CHECKING:
     from headrace.flink.job import JobStatus
@@ -188,6 +189,13 @@ def handover(
     name: Subject,
     *,
     to: Annotated[Side, typer.Option("--to", help="The new owner.")],
+    without_note: Annotated[
+        bool,
+        typer.Option(
+            "--without-note",
+            help="To headrace, of a stream whose job was cancelled, also where no note can be taken.",
+        ),
+    ] = False,
     output: OutputOption = Format.TEXT,
 ) -> None:
     """Hand a stream over at the offsets in its table, after an audit of it; or a view or samples.
@@ -195,9 +203,18 @@ def handover(
     To Flink: headrace commits nothing more, and a job starts. To headrace: the job stops with a
     savepoint, and `headrace ingest run` goes on; nobody goes on with the rows of a view, or with live
     samples. If their job is lost, `--to flink` begins another at what is there.
+
+    Where the topic was deleted or created again, what the job wrote cannot be noted: `--without-note`
+    leaves it as it is, and nothing is ingested until `headrace ingest reset`.
     """
     from headrace.flink.handover import to_flink, to_headrace
 
+    if without_note:
+        if to is Side.FLINK or is_table(name):
+            msg = "it is for a stream that goes `--to headrace`"
+            raise typer.BadParameter(msg, param_hint="--without-note")
+        _hand_over_unnoted(name, output)
+        return
     out, what = output_of(output), f"{name}: handing it to {to}"
     if is_table(name):
         with table_job(name) as job, waiting(what):
@@ -213,6 +230,21 @@ def handover(
     out.say(f"{name}  belongs to {by} since epoch {epoch}")
     if found is not None:
         _say_faults(out, found)
+
+
+def _hand_over_unnoted(name: str, output: Format) -> None:
+    from headrace.flink.unnoted import to_headrace_unnoted
+
+    out = output_of(output)
+    with stream_job(name) as job, waiting(f"{name}: handing it to headrace"):
+        why, owner = to_headrace_unnoted(job), job.owner
+    if output is Format.JSON:
+        record = {"stream": name, "owner": owner.by, "epoch": owner.epoch}
+        out.record({**record, "unnoted": None if why is None else str(why)})
+    out.say(f"{name}  belongs to {owner.by} since epoch {owner.epoch}")
+    if why is not None:
+        reset = Remedy.run("ingest", "reset", name, advice="see what a reset would remove")
+        out.say(f"  nothing is ingested until it is reset: {why}", remedy=reset)
 
 
 def backfill(

@@ -51,7 +51,7 @@ def _say(out: "Output", plan: "ResetPlan", *, applied: bool) -> None:
     if plan.columns:
         out.say("columns by another type: " + ", ".join(f"`{name}`" for name in plan.columns))
     if plan.is_unfinished:
-        out.say("an earlier reset was interrupted")
+        out.say("a reset was begun and is not complete")
     if not applied:
         again = Remedy.run("ingest", "reset", plan.stream, "--apply", advice="to do it")
         out.say(f"{plan.stream}: {gone} would be removed; nothing was changed", remedy=again)

@@ -103,6 +103,27 @@ class JobNotStartedError(LakeError):
         )
 
 
+class JobRunsError(LakeError):
+    """The job of a stream runs, and what it writes is not to be taken note of."""
+
+    def __init__(self, stream: str, *, job: str, job_id: str) -> None:
+        self.stream, self.job, self.job_id = stream, job, job_id
+        super().__init__(
+            f"job `{job}` of {shown(stream)} runs, and may commit more",
+            state=NOTHING_CHANGED,
+            remedy=Remedy.run(
+                "flink",
+                "handover",
+                stream,
+                "--to",
+                "headrace",
+                "--without-note",
+                advice=f"cancel it, on Flink's page or by `curl -X PATCH "
+                f'"$HEADRACE_FLINK_URI/jobs/{job_id}?mode=cancel"`, then',
+            ),
+        )
+
+
 class FlinkJobLostError(LakeError):
     """The job of a stream is gone from the JobManager, though it was not stopped."""
 

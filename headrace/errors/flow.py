@@ -57,14 +57,19 @@ class ResetRefusedError(LakeError):
 
 
 class ResetUnfinishedError(LakeError):
-    """A reset of a stream was interrupted: its tables are not of one moment."""
+    """A reset of a stream was begun: its tables are not of one moment, or not known record by record."""
 
     def __init__(self, stream: str) -> None:
         self.stream = stream
         super().__init__(
-            f"a reset of `{stream}` was interrupted before it was complete",
+            f"a reset of `{stream}` was begun and is not complete",
             state="nothing was ingested",
-            remedy=Remedy.run("ingest", "reset", stream, "--apply", advice="complete it"),
+            remedy=Remedy.run(
+                "ingest",
+                "reset",
+                stream,
+                advice="see what is left to remove, and complete it with `--apply`",
+            ),
         )
 
 

@@ -73,7 +73,8 @@ class TopicReplacedError(SourceError):
             remedy=Remedy(
                 advice="offsets of the new topic would be mixed with those of the old one: give the "
                 "new topic another name, or ingest it with another stream into another table; a job of "
-                "Flink that reads it mixes them: stop it"
+                "Flink that reads it mixes them: cancel it, then hand its stream to headrace by "
+                "`headrace flink handover STREAM --to headrace --without-note`"
             ),
         )
 

@@ -82,7 +82,7 @@ def begun_count(properties: Mapping[str, str], stream: Stream) -> int:
     return int(properties.get(BEGUN_PREFIX + stream.name, "0"))
 
 
-def begun_again(properties: Mapping[str, str], stream: Stream) -> dict[str, str | None]:
+def begun_again(properties: Mapping[str, str], stream: Stream) -> dict[str, str]:
     """Return the entry of table properties that says of one more reset or retry."""
     return {BEGUN_PREFIX + stream.name: str(begun_count(properties, stream) + 1)}
 

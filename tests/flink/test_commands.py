@@ -76,3 +76,11 @@ def test_statements_are_printed_once_and_alone_so_that_they_can_be_piped() -> No
     said = json.loads(told.stdout)
     assert said["sql"].rstrip() == text.stdout.rstrip()
     assert set(said) == {"sql", "plan"}
+
+
+@pytest.mark.parametrize("said", [["things", "--to", "flink"], ["a.view", "--to", "headrace"]])
+@pytest.mark.usefixtures("home")
+def test_only_a_stream_that_goes_to_headrace_goes_without_a_note(said: list[str]) -> None:
+    found = CliRunner().invoke(make_app(), ["flink", "handover", *said, "--without-note"])
+    assert found.exit_code == 2
+    assert "--without-note" in found.stderr
