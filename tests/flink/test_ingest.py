@@ -7,15 +7,20 @@ import pytest
 
 from headrace.api import Lake
 from headrace.errors import (
+    JobRunsError,
     OldCheckpointError,
+    ResetUnfinishedError,
     StreamOwnedError,
+    TopicReplacedError,
     TwoOwnersError,
 )
 from headrace.flink.checkpoints import newest_checkpoint
 from headrace.flink.handover import to_flink, to_headrace
 from headrace.flink.recovery import restore, stop
 from headrace.flink.session import SESSION
+from headrace.flink.unnoted import to_headrace_unnoted
 from headrace.ingest.owner import FLINK, HEADRACE
+from headrace.ingest.reset import apply_reset
 from tests.flink.contracts import EVERY_TYPE, contract
 from tests.flink.records import BAD, FLOATS, GOOD, NEGATIVE_ZEROS
 from tests.flink.streams import Written, until
@@ -104,6 +109,28 @@ def test_a_job_that_was_stopped_is_restored_from_its_savepoint_only(written: Wri
     restore(written.job)
     written.note_until(140)
     assert written.counts() == (120, 20)
+
+
+def test_a_stream_whose_topic_was_created_again_comes_back_without_a_note(written: Written) -> None:
+    job, topic = written.job, written.topic
+    to_flink(job)
+    written.send(70)
+    written.note_until(70)
+    topic.delete()
+    topic.create(partitions=3)
+    written.send(35)
+    with refused(JobRunsError, stream=written.stream.name):
+        to_headrace_unnoted(job)
+    job.manager.cancel(job.owner.jobs[-1])
+    until(lambda: job.running(job.owner) is None)
+    assert isinstance(to_headrace_unnoted(job), TopicReplacedError)
+    assert (job.owner.by, job.owner.epoch) == (HEADRACE, 2)
+    assert written.rows().num_rows >= 60  # nothing was removed
+    with refused(ResetUnfinishedError):
+        written.by_headrace()
+    apply_reset(written.lake, written.stream)
+    written.by_headrace()
+    assert written.counts() == (30, 5)
 
 
 def test_a_checkpoint_older_than_the_table_is_refused(written: Written) -> None:
