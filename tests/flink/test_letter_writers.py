@@ -53,7 +53,7 @@ def test_letters_of_a_lost_job_are_not_written_again(
 ) -> None:
     entries = [Entry(each, b"not JSON") for each in range(2)]
     topic = LogSource({0: Log(entries=entries, end=2)})
-    monkeypatch.setattr(note, "open_source", lambda *_: topic)
+    monkeypatch.setattr(note, "open_source", lambda *_, **__: topic)
     monkeypatch.setattr(StreamJob, "sql", lambda *_, **__: None)
     monkeypatch.setattr(StreamJob, "submit", lambda _: None)
     monkeypatch.setattr(Gateway, "check", lambda _: None)

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 
-_LOG = logging.getLogger("headrace.kafka")
+_LOG = logging.getLogger(__name__)
 _AGAIN_S = 60.0
 _TEXTS_MAX = 100
 
