@@ -46,7 +46,7 @@ def test_a_page_does_not_wait_for_a_server_that_is_silent(app: Open) -> None:
     _ = app  # its environment is what `data` reads
     began = time.monotonic()
     first = data.lake_facts(within_s=60)
-    assert time.monotonic() - began < ANSWER_S_MAX / 2
+    assert time.monotonic() - began < ANSWER_S_MAX
     assert (first.awaited, len(first.tables)) == (("Flink",), 5)
     assert [(each.subject, each.state) for each in first.jobs] == [("impressions", "")]
     assert first.standing.unreadable == ()
@@ -56,7 +56,7 @@ def test_a_page_does_not_wait_for_a_server_that_is_silent(app: Open) -> None:
     st.cache_data.clear()
     began = time.monotonic()
     again = data.lake_facts(within_s=60)
-    assert time.monotonic() - began < ANSWER_S_MAX / 2
+    assert time.monotonic() - began < ANSWER_S_MAX
     assert [each.name for each in again.standing.unreadable] == ["Flink"]  # its last answer
 
 
