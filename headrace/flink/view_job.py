@@ -119,7 +119,8 @@ class ViewJob(TableJob):
             TwoOwnersError: If a job runs, whose rows would be there twice.
             StreamOwnedError: If another run begins a job or adds rows meanwhile, or Flink does as a batch;
                 this one did neither.
-            FlinkCannotViewError: If there are no events yet, or their table replaces rows.
+            NothingToFollowError: If there are no events yet.
+            FlinkCannotViewError: If their table replaces rows.
             FlinkPythonMissingError: If its job calls Python, and Flink has none.
             FlinkUnavailableError, FlinkRefusedError: If it did not start; submit it again.
 
@@ -153,7 +154,7 @@ class ViewJob(TableJob):
         Raises:
             StreamOwnedError: If a job writes them, or did and may be restored: it would write them again.
             TwoOwnersError: If a job runs that is not the owner.
-            FlinkCannotViewError: If there are no events yet.
+            NothingToFollowError: If there are no events yet.
             FencedError: If another run added rows meanwhile; nothing was committed.
             FlinkUnavailableError: If Flink does not answer.
 
@@ -175,7 +176,7 @@ def printed(settings: Settings, rows: WindowRows) -> JobSql:
 
     Raises:
         FlinkCannotViewError: If SQL cannot write the view's rows.
-        FlinkCannotError: If Flink cannot reach the catalog.
+        FlinkCannotReachError: If Flink cannot reach the catalog.
 
     """
     refuse_view(rows)

@@ -43,7 +43,7 @@ def topic_of(ids: list[str]) -> LogSource:
 
 
 def refusing(error: LakeError) -> Callable[..., LogSource]:
-    def refuse(*_: Any, **__: Any) -> LogSource:  # noqa: ANN401
+    def refuse(*_: Any, **__: Any) -> LogSource:  # noqa: ANN401  (of `open_source`)
         raise error
 
     return refuse
@@ -133,7 +133,7 @@ def test_a_job_that_is_started_meanwhile_keeps_its_stream(
 ) -> None:
     before = job.owner
 
-    def start(*_: Any, **__: Any) -> LogSource:  # noqa: ANN401
+    def start(*_: Any, **__: Any) -> LogSource:  # noqa: ANN401  (of `open_source`)
         job.set_owner(before, before.started("0b"))
         raise REPLACED
 
