@@ -9,6 +9,8 @@ import torch
 
 from headrace.loading.export import export_model
 from headrace.serving.client import ServingClient
+from headrace.serving.scorer import Scorer
+from headrace.serving.server.models import Models
 from headrace.serving.sqlite import SQLiteOnlineStore
 from infra.launcher.cluster import Cluster
 from tests.serving.ranked import AT, ITEMS, SPEC, TYPES, USERS, Model, item, lockfile, user
@@ -65,3 +67,16 @@ def test_a_model_is_read_again_while_it_is_asked_and_no_request_fails(tmp_path: 
     for each in answers:
         after = each.index(second)
         assert (set(each[:after]), set(each[after:])) == ({first}, {second})
+
+
+def test_a_request_that_ends_after_a_model_was_read_does_not_undo_it(tmp_path: Path) -> None:
+    export(tmp_path / "model", seed=1)
+    former, later = Scorer.open(tmp_path / "model"), Scorer.open(tmp_path / "model")
+    models = Models(former)
+
+    def look_up(scorer: Scorer) -> Scorer:
+        models.add(later, fits=True)
+        return scorer
+
+    assert models.first_that_fits(look_up) == (former, former)
+    assert models.first_that_fits(lambda scorer: scorer) == (later, later)

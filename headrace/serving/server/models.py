@@ -42,7 +42,8 @@ class Models:
 
         """
         said: ModelMismatchError | None = None
-        for scorer in self._scorers:
+        scorers = self._scorers
+        for scorer in scorers:
             try:
                 done = act(scorer)
             except ModelMismatchError as error:
@@ -53,16 +54,15 @@ class Models:
                 detail = f"it has no column `{error.column}`"
                 said = said or ModelMismatchError(scorer.model.name, error.table, detail)
             else:
-                self._prefer(scorer)
+                self._prefer(scorer, of=scorers)
                 return scorer, done
         if said is None:
             raise ModelNotLoadedError
         raise said
 
-    def _prefer(self, scorer: Scorer) -> None:
-        if self._scorers[0] is scorer:
+    def _prefer(self, scorer: Scorer, *, of: tuple[Scorer, ...]) -> None:
+        if of[0] is scorer:
             return
         with self._lock:
-            if scorer in self._scorers:
-                rest = tuple(each for each in self._scorers if each is not scorer)
-                self._scorers = (scorer, *rest)
+            if self._scorers is of:  # else a model was read meanwhile, which is not to be undone
+                self._scorers = (scorer, *(each for each in of if each is not scorer))
