@@ -1,18 +1,22 @@
 """Publishes all versions of a view, so that another definition can be filled beside the served one."""
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from headrace.definitions.windows import Windows
+from headrace.errors import PublicationOvertakenError
 from headrace.identifiers import TableName
+from headrace.serving.moved import VersionMovedError, same_version
 from headrace.serving.publish import Published, publish_target
 from headrace.serving.publish_windows import publish_windows
-from headrace.serving.store import OnlineStore, ViewState
+from headrace.serving.store import Guard, OnlineStore, ViewState
 from headrace.serving.stored_names import Version, stored_name
 from headrace.serving.target import Target
 from headrace.serving.versions import versions_of
 from headrace.serving.window_state import windows_of
 from headrace.tables.lake import OpenLake
+
+_ATTEMPTS_MAX = 8
 
 
 def publish_versions(
@@ -30,7 +34,8 @@ def publish_versions(
     time; its mode is `kept`, and its rows stay as they are, once the table no longer has its columns.
     Where the view is defined otherwise than the served version, that one is replaced in one step; with
     `beside`, or where the next version has that definition already, it is left alone, and the next
-    version gets the new definition.
+    version gets the new definition. Versions that a switch, a rollback or a retirement moves meanwhile
+    are looked at again: what is written under a name is what that name has.
 
     Args:
         lake: The lake.
@@ -50,9 +55,20 @@ def publish_versions(
 
     """
     as_of = dt.datetime.now(dt.UTC) if as_of is None else as_of
-    found = versions_of(store, str(view))
-    kind = _Stored if windows is None else _Computed
-    one = kind(lake, store, view, windows, as_of=as_of)
+    for _ in range(_ATTEMPTS_MAX):
+        found = versions_of(store, str(view))
+        kind = _Stored if windows is None else _Computed
+        one = kind(lake, store, view, windows, as_of=as_of, found=found)
+        try:
+            return _publish_found(one, found, beside=beside)
+        except VersionMovedError:
+            continue
+    raise PublicationOvertakenError(str(view))
+
+
+def _publish_found(
+    one: "_Stored | _Computed", found: Mapping[Version, ViewState], *, beside: bool
+) -> tuple[Published, ...]:
     beside = beside or ("next" in found and one.fits(found["next"]))
     served = found.get("served")
     if served is None or (not beside and not one.fits(served)):
@@ -79,13 +95,14 @@ class _Stored:
         windows: Windows | None,
         *,
         as_of: dt.datetime,
+        found: Mapping[Version, ViewState],
     ) -> None:
         _ = windows
         head = lake.table(view).head()
         self._view, self._head = str(view), head
         self._target = Target.of(lake, head)
         self._publish: Callable[[Target], Published] = lambda target: publish_target(
-            lake, store, head, target, as_of=as_of
+            lake, store, head, target, as_of=as_of, chosen=_chosen(found, target.name)
         )
 
     def fits(self, state: ViewState) -> bool:
@@ -113,11 +130,18 @@ class _Computed:
         windows: Windows | None,
         *,
         as_of: dt.datetime,
+        found: Mapping[Version, ViewState],
     ) -> None:
         assert windows is not None
         self._view, self._windows = str(view), windows
         self._publish: Callable[[Windows, str], Published] = lambda declared, name: publish_windows(
-            lake, store, declared, lake.table(declared.events).head(), as_of=as_of, name=name
+            lake,
+            store,
+            declared,
+            lake.table(declared.events).head(),
+            as_of=as_of,
+            name=name,
+            chosen=_chosen(found, name),
         )
 
     def fits(self, state: ViewState) -> bool:
@@ -129,6 +153,11 @@ class _Computed:
     def as_published(self, state: ViewState) -> Published:
         before = windows_of(state)
         return _kept(state) if before is None else self._publish(before, state.view)
+
+
+def _chosen(found: Mapping[Version, ViewState], name: str) -> Guard:
+    """Refuse to write what was chosen for another version: a switch would be undone."""
+    return same_version(next((each for each in found.values() if each.view == name), None))
 
 
 def _kept(state: ViewState) -> Published:

@@ -16,7 +16,7 @@ from headrace.serving.keys import refuse_unservable
 from headrace.serving.moved import MovedError, unmoved
 from headrace.serving.newest import NewestRows, Span, spans_of
 from headrace.serving.plan import Mode, plan_publication
-from headrace.serving.store import EntityKey, OnlineRow, OnlineStore, ViewState
+from headrace.serving.store import EntityKey, Guard, OnlineRow, OnlineStore, ViewState
 from headrace.serving.target import Target
 from headrace.tables.lake import OpenLake
 from headrace.tables.version import BATCH_ROWS, TableVersion
@@ -83,8 +83,12 @@ def publish_target(
     target: Target,
     *,
     as_of: dt.datetime | None = None,
+    chosen: Guard | None = None,
 ) -> Published:
     """Publish a view as `target` says: see `publish_view`.
+
+    `chosen` is called with the state that each attempt begins from, and raises if the target was
+    chosen for another one.
 
     Raises:
         NotAFeatureViewError: If the table lacks a column that the declaration names.
@@ -95,6 +99,8 @@ def publish_target(
     as_of = dt.datetime.now(dt.UTC) if as_of is None else as_of
     for _ in range(_ATTEMPTS_MAX):
         before = store.state(target.name)
+        if chosen is not None:
+            chosen(before)
         try:
             with many_objects():
                 return _publish(lake, store, view, target, before=before, as_of=as_of)

@@ -12,7 +12,7 @@ from headrace.errors import PublicationOvertakenError
 from headrace.serving.moved import MovedError, unmoved
 from headrace.serving.plan import Mode
 from headrace.serving.publish import Published
-from headrace.serving.store import EntityKey, OnlineRow, OnlineStore, ViewState, epoch_us
+from headrace.serving.store import EntityKey, Guard, OnlineRow, OnlineStore, ViewState, epoch_us
 from headrace.serving.tiles import EntityTiles, RepeatUnclearError
 from headrace.serving.window_plan import WindowPlan, plan_windows
 from headrace.serving.window_reader import Came, WindowReader
@@ -34,6 +34,7 @@ def publish_windows(
     *,
     as_of: dt.datetime | None = None,
     name: str | None = None,
+    chosen: Guard | None = None,
 ) -> Published:
     """Make the store hold the tiles of every entity as of snapshot `head` of the events' table.
 
@@ -53,6 +54,7 @@ def publish_windows(
         as_of: Values are asked for from about a minute before this moment on; now by default. Events
             that no window can reach from there are left out.
         name: Of the version that is written; the served one by default.
+        chosen: See `publish_target`.
 
     Raises:
         NotAFeatureViewError: If the table lacks a column that the view needs.
@@ -63,6 +65,8 @@ def publish_windows(
     name = windows.view if name is None else name
     for _ in range(_ATTEMPTS_MAX):
         before = store.state(name)
+        if chosen is not None:
+            chosen(before)
         one = _Publication(lake, store, windows, head, name=name, before=before, as_of=as_of)
         try:
             with many_objects():

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from headrace.errors import VersionNotReadyError, VersionReason
-from headrace.serving.moved import MovedError
+from headrace.serving.moved import MovedError, is_same_version
 from headrace.serving.store import MoveGuard, OnlineStore, ViewState
 from headrace.serving.stored_names import VERSIONS, Version, stored_name, view_named
 
@@ -47,12 +47,16 @@ def plan_switch(view: str, found: Mapping[Version, ViewState]) -> VersionMove:
         raise VersionNotReadyError(view, reason=VersionReason.NO_NEXT)
     if served is None:
         return VersionMove(view=view, moves=(("next", "served"),), before=found)
+    _refuse_behind(view, coming, served)
+    moves: tuple[tuple[Version, Version], ...] = (("served", "former"), ("next", "served"))
+    return VersionMove(view=view, moves=moves, before=found)
+
+
+def _refuse_behind(view: str, coming: ViewState, served: ViewState) -> None:
     # a version that has every row of the same snapshot keeps its moment: see `plan_publication`
     whole = coming.snapshot_id == served.snapshot_id and not coming.held_back
     if coming.as_of < served.as_of and not whole:
         raise VersionNotReadyError(view, reason=VersionReason.BEHIND)
-    moves: tuple[tuple[Version, Version], ...] = (("served", "former"), ("next", "served"))
-    return VersionMove(view=view, moves=moves, before=found)
 
 
 def plan_rollback(view: str, found: Mapping[Version, ViewState]) -> VersionMove:
@@ -71,12 +75,12 @@ def plan_rollback(view: str, found: Mapping[Version, ViewState]) -> VersionMove:
 def apply_move(store: OnlineStore, move: VersionMove) -> None:
     """Move the versions in one step, unless one of them is of another definition by now.
 
-    Publications that came since the plan are fine. Requests that are answered meanwhile have the
-    values of one version each.
+    Publications that came since the plan are fine, unless they left the next version behind the served
+    one. Requests that are answered meanwhile have the values of one version each.
 
     Raises:
-        VersionNotReadyError: If a version was moved, removed or defined otherwise since the plan;
-            nothing was changed.
+        VersionNotReadyError: If a version was moved, removed or defined otherwise since the plan, or is
+            behind now; nothing was changed.
 
     """
     named = [(stored_name(move.view, old), stored_name(move.view, new)) for old, new in move.moves]
@@ -97,7 +101,7 @@ def apply_retire(store: OnlineStore, state: ViewState) -> None:
     """
 
     def guard(found: ViewState | None) -> None:
-        if found is None or not (found.same_shape(state) and found.ttl == state.ttl):
+        if not is_same_version(found, state):
             raise MovedError
 
     try:
@@ -115,6 +119,9 @@ def _as_planned(move: VersionMove) -> MoveGuard:
             same = state is before if state is None or before is None else state.same_shape(before)
             if not same:
                 raise MovedError
+        coming, served = (found.get(stored_name(move.view, name)) for name in ("next", "served"))
+        if ("next", "served") in move.moves and coming is not None and served is not None:
+            _refuse_behind(move.view, coming, served)
 
     return guard
 
