@@ -143,12 +143,19 @@ def status(streams: StreamNames = None, *, output: OutputOption = Format.TEXT) -
     """Show how far each stream is: rows, dead letters, what waits, watermark, and its service."""
     from headrace.config import Settings
     from headrace.ingest import progress
+    from headrace.ingest.statuses import statuses
     from headrace.tables.lake import OpenLake
 
     settings = Settings.load()
     wanted = streams_named(streams, settings)
     with OpenLake.existing(settings) as lake:
-        rows = [_status_row(lake, stream) for stream in wanted]
+        rows: list[dict[str, Any]] = [
+            {
+                **asdict(each.known()),
+                "unreachable": None if each.silent is None else each.silent.message,
+            }
+            for each in statuses(lake, wanted).values()
+        ]
     for row, stream in zip(rows, wanted, strict=True):
         row["table"] = str(stream.table)
         row["waiting"] = None if row["unreachable"] else len(row["sources_waiting"])
@@ -179,18 +186,6 @@ def status(streams: StreamNames = None, *, output: OutputOption = Format.TEXT) -
             out.say(f"{stream.name}: {said}")
         for line in about_fields(row["undeclared_fields"], row["absent_fields"], stream):
             out.say(f"{stream.name}: {line}")
-
-
-def _status_row(lake: "OpenLake", stream: "Stream") -> dict[str, Any]:
-    """Read the status of a stream; without an answer of the brokers, what its tables say."""
-    from headrace.errors import TopicUnreachableError
-    from headrace.ingest.status import status as status_of
-    from headrace.ingest.status import table_status
-
-    try:
-        return {**asdict(status_of(lake, stream)), "unreachable": None}
-    except TopicUnreachableError as error:
-        return {**asdict(table_status(lake, stream)), "unreachable": error.message}
 
 
 def _about_service(said: dict[str, Any] | None) -> list[str]:

@@ -19,12 +19,15 @@ class KafkaMissingError(SourceError):
 
 
 class TopicUnreachableError(SourceError):
-    """No broker gave an answer in time."""
+    """No broker gave an answer in time, or not the one that leads `partition`."""
 
     retryable = True
 
-    def __init__(self, topic: str, *, servers: str, detail: str) -> None:
+    def __init__(
+        self, topic: str, *, servers: str, detail: str, partition: int | None = None
+    ) -> None:
         self.topic, self.servers, self.detail = topic, servers, detail
+        self.partition = partition
         super().__init__(
             f"topic `{topic}` cannot be reached at `{servers}`: {detail}",
             state=_TABLE_STANDS,

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Self
 
 from headrace.clock import time_at
 from headrace.definitions.stream import Stream
@@ -18,6 +19,7 @@ from headrace.ingest.sources.base import Position, ReaderStatus, Source, SourceP
 from headrace.ingest.sources.open import open_source
 from headrace.shown import cut, facts_html
 from headrace.tables.lake import LakeTable, OpenLake
+from headrace.tables.version import TableVersion
 
 ANSWER_S_MAX = 3.0  # of brokers: who asks for the status waits in front of it
 
@@ -174,7 +176,8 @@ def status(lake: OpenLake, stream: Stream, *, source: Source | None = None) -> S
 
     """
     source = source or open_source(stream, lake.settings, answer_s_max=ANSWER_S_MAX)
-    return _status(lake, stream, source)
+    asked = SourceAsked.of(lake, stream, source)
+    return asked.status(asked.ask())
 
 
 def table_status(lake: OpenLake, stream: Stream) -> StreamStatus:
@@ -184,22 +187,56 @@ def table_status(lake: OpenLake, stream: Stream) -> StreamStatus:
         SourceError: If the registry lost which files were taken.
 
     """
-    return _status(lake, stream, None)
+    return SourceAsked.of(lake, stream, None).status(ReaderStatus())
 
 
-def _status(lake: OpenLake, stream: Stream, source: Source | None) -> StreamStatus:
-    version = lake.head_of(stream.table)
-    positions = None
-    if version is not None:
-        stream = effective(stream, version)
-        positions = Positions.read(
-            LakeTable(lake, stream.table), version.properties, stream=stream.name
-        )
-    positions_of = _nothing if positions is None else positions.of
-    found = ReaderStatus()
-    if source is not None:
-        with closing(source.open(positions_of, rows_per_commit=1)) as reader:
-            found = reader.status()
+@dataclass(frozen=True, kw_only=True)
+class SourceAsked:
+    """A source that is asked what waits there: its stream's table was read before, and is not touched."""
+
+    lake: OpenLake
+    stream: Stream
+    source: Source | None
+    version: TableVersion | None
+    positions: Positions | None
+
+    @classmethod
+    def of(cls, lake: OpenLake, stream: Stream, source: Source | None) -> Self:
+        """Read the positions of the stream's table."""
+        version = lake.head_of(stream.table)
+        positions = None
+        if version is not None:
+            stream = effective(stream, version)
+            positions = Positions.read(
+                LakeTable(lake, stream.table), version.properties, stream=stream.name
+            )
+        return cls(lake=lake, stream=stream, source=source, version=version, positions=positions)
+
+    def ask(self) -> ReaderStatus:
+        """Ask the source; several may be asked at once.
+
+        Raises:
+            SourceError: If it cannot be reached, or the registry lost which files were taken.
+
+        """
+        if self.source is None:
+            return ReaderStatus()
+        positions_of = _nothing if self.positions is None else self.positions.of
+        with closing(self.source.open(positions_of, rows_per_commit=1)) as reader:
+            return reader.status()
+
+    def status(self, found: ReaderStatus) -> StreamStatus:
+        """Say how far the stream is, with what its source said."""
+        return _status(self.lake, self.stream, self.version, self.positions, found)
+
+
+def _status(
+    lake: OpenLake,
+    stream: Stream,
+    version: TableVersion | None,
+    positions: Positions | None,
+    found: ReaderStatus,
+) -> StreamStatus:
     use = FieldUse.none() if version is None else FieldUse.read(version, stream)
     letters = lake.head_of(dead_letters.TABLE)
     refused = () if letters is None else letters.files(partitions=[(stream.name,)])

@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -10,14 +10,18 @@ import pyarrow as pa
 from headrace.clock import time_at
 from headrace.definitions.sources import KafkaSource
 from headrace.definitions.stream import Stream
-from headrace.errors import LakeError, TopicUnreachableError
+from headrace.errors import TopicUnreachableError
 from headrace.ingest import dead_letters, progress, watermark
 from headrace.ingest.field_use import misspelt
 from headrace.ingest.letters import streams_with_letters
 from headrace.ingest.recent import recent
-from headrace.ingest.status import StreamStatus, status, table_status
+from headrace.ingest.status import StreamStatus
+from headrace.ingest.statuses import statuses
 from headrace.standing.facts import StreamStanding, Unreadable
+from headrace.standing.wording import listed
 from headrace.tables.lake import OpenLake
+
+BROKERS = "Kafka"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +45,8 @@ def read_streams(
     `of_flink` are written by jobs.
     """
     now = dt.datetime.now(dt.UTC)
+    answers = statuses(lake, streams.values())
+    silent: list[tuple[str, TopicUnreachableError]] = []
     found: list[StreamStanding] = []
     troubled: list[Unreadable] = []
     for stream in streams.values():
@@ -53,13 +59,29 @@ def read_streams(
             is_of_flink=table in of_flink,
         )
         facts = _with_service(lake, stream, facts)
-        try:
-            facts = _with_status(facts, _status(lake, stream, troubled), stream, now=now)
-        except LakeError as error:
-            if facts.table not in unreadable:
-                troubled.append(Unreadable.of(f"stream {stream.name}", error))
+        answer = answers[stream.name]
+        if answer.status is not None:
+            facts = _with_status(facts, answer.status, stream, now=now)
+        if answer.silent is not None and answer.silent.partition is None:
+            silent.append((stream.name, answer.silent))
+        elif answer.silent is not None:
+            troubled.append(Unreadable.of(f"stream {stream.name}", answer.silent))
+        elif answer.error is not None and table not in unreadable:
+            troubled.append(Unreadable.of(f"stream {stream.name}", answer.error))
         found.append(facts)
-    return StreamsRead(streams=tuple(found), unreadable=tuple(troubled))
+    return StreamsRead(streams=tuple(found), unreadable=(*_brokers(silent), *troubled))
+
+
+def _brokers(silent: Sequence[tuple[str, TopicUnreachableError]]) -> Iterator[Unreadable]:
+    """Say once that brokers do not answer, and of which streams it is not known what waits."""
+    if silent:
+        ((_, error), *_) = silent
+        said = Unreadable.of(BROKERS, error)
+        names = listed([name for name, _ in silent])
+        text = (
+            f"no answer of `{error.servers}`: {error.detail}; what waits for {names} is not known"
+        )
+        yield replace(said, text=text)
 
 
 def _with_service(lake: OpenLake, stream: Stream, facts: StreamStanding) -> StreamStanding:
@@ -73,14 +95,6 @@ def _with_service(lake: OpenLake, stream: Stream, facts: StreamStanding) -> Stre
         trouble=f"{said.phase_now} {said.error}".strip() if said.needs_person else "",
         trouble_at=time_at(said.updated_ms or None),
     )
-
-
-def _status(lake: OpenLake, stream: Stream, troubled: list[Unreadable]) -> StreamStatus:
-    try:
-        return status(lake, stream)
-    except TopicUnreachableError as error:
-        troubled.append(Unreadable.of(f"stream {stream.name}", error))
-        return table_status(lake, stream)
 
 
 def _with_status(

@@ -87,6 +87,7 @@ class KafkaClient:
     _admin: AdminClient | None = field(default=None, init=False)
     _asking: Consumer | None = field(default=None, init=False)
     _known: set[int] = field(default_factory=set[int], init=False)
+    _leaders: dict[int, str] = field(default_factory=dict[int, str], init=False)
 
     @property
     def servers(self) -> str:
@@ -188,7 +189,7 @@ class KafkaClient:
             except KafkaException as error:
                 cause = error.args[0]
                 if cause.code() not in _PASSING or time.monotonic() + _RETRY_S > until_s:
-                    self.fail(cause)
+                    self._fail_at(partition, cause)
             time.sleep(_RETRY_S)
             self.refresh(consumer, timeout_s=max(0.1, until_s - time.monotonic()))
 
@@ -202,9 +203,14 @@ class KafkaClient:
 
         """
         try:
-            consumer.list_topics(self.topic, timeout=timeout_s or self._answer_s)
+            said = consumer.list_topics(self.topic, timeout=timeout_s or self._answer_s)
         except KafkaException as error:
             self.fail(error.args[0])
+        known = {each: f"`{broker.host}:{broker.port}`" for each, broker in said.brokers.items()}
+        self._leaders = {
+            number: _named(each.leader, known.get(each.leader))
+            for number, each in said.topics[self.topic].partitions.items()
+        }
 
     def outside(self, partition: int, offset: int) -> Range | None:
         """Return what a partition holds if it does not reach from or to `offset`; None if it does.
@@ -218,6 +224,19 @@ class KafkaClient:
                 return None
             time.sleep(wait_s)
         return found
+
+    def _fail_at(self, partition: int, error: KafkaError) -> NoReturn:
+        """Raise what `fail` does; where nobody answers, name the broker that had to."""
+        try:
+            self.fail(error)
+        except TopicUnreachableError as unnamed:
+            leader = self._leaders.get(partition, "which nobody knows")
+            raise TopicUnreachableError(
+                self.topic,
+                servers=self.servers,
+                detail=f"the leader of partition {partition}, {leader}, does not answer: {unnamed.detail}",
+                partition=partition,
+            ) from None
 
     def fail(self, error: KafkaError) -> NoReturn:
         """Raise the named error of what a broker or the client said.
@@ -261,6 +280,13 @@ class KafkaClient:
         """Remember a refusal: requests only time out while the client tries again."""
         if error.code() in _REFUSED:
             self.refused = error
+
+
+def _named(number: int, address: str | None) -> str:
+    """Name a broker; one that is away is often not among those that the others tell."""
+    if address is not None:
+        return f"broker {number} at {address}"
+    return f"broker {number}" if number >= 0 else "which it lacks"
 
 
 def at(topic: str, offsets: Mapping[int, int], epochs: Mapping[int, int]) -> list[TopicPartition]:

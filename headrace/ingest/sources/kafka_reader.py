@@ -92,9 +92,8 @@ class KafkaReader:
         self._asked_ends_s = self._asked_facts_s = time.monotonic()
         self._files = self._changed_files()
         self._facts = client.facts()
-        starts = self._take_in(self._facts.partitions)
-        self._consumer: Consumer = client.consumer()
-        self._assign(starts)
+        self._begin = self._take_in(self._facts.partitions)
+        self._made: Consumer | None = None
 
     # what it holds
 
@@ -409,7 +408,6 @@ class KafkaReader:
         """Make a new consumer, which goes on where this reader is."""
         self._consumer.close()
         give_back()
-        self._consumer = self._client.consumer()
         now_s = time.monotonic()
         starts: dict[int, Start] = {}
         for number, each in self._progress.items():
@@ -418,7 +416,7 @@ class KafkaReader:
             due = int(held.parts[-1].offsets[-1]) + 1 if held is not None else each.expected
             each.seen = due
             starts[number] = Start(expected=due, read_from=due, mark=each.mark)
-        self._assign(starts)
+        self._made = self._assigned(starts)
 
     def _changed_files(self) -> dict[str, int]:
         """When the certificates changed: the client reads them once."""
@@ -455,8 +453,16 @@ class KafkaReader:
             )
         return starts
 
-    def _assign(self, starts: Mapping[int, Start]) -> None:
-        self._consumer.assign(self._starts(starts))
+    @property
+    def _consumer(self) -> Consumer:
+        """The consumer, made for the first poll: a reader that is asked for its status alone fetches nothing."""
+        self._made = self._made or self._assigned(self._begin)
+        return self._made
+
+    def _assigned(self, starts: Mapping[int, Start]) -> Consumer:
+        consumer = self._client.consumer()
+        consumer.assign(self._starts(starts))
+        return consumer
 
     def _starts(self, starts: Mapping[int, Start]) -> list[TopicPartition]:
         epochs = {number: each.epoch for number, each in starts.items() if each.epoch is not None}
@@ -483,7 +489,8 @@ class KafkaReader:
         self._closed = True
         if os.getpid() == self._pid:
             try:
-                self._consumer.close()
+                if self._made is not None:
+                    self._made.close()
             except (KafkaException, RuntimeError):
                 return
             self._client.close()

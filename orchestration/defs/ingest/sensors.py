@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from headrace.errors import LakeError
-from headrace.ingest.status import status
+from headrace.ingest.statuses import statuses
 from orchestration.lib.asking import ASKED, next_run_key
 from orchestration.lib.declared import read_declared
 from orchestration.lib.keys import table_key
@@ -30,26 +30,26 @@ def new_source_files(
     failed: list[LakeError] = []
     requested = False
     with lake.open() as opened:
-        for stream in read_declared(opened.settings).streams:
-            try:
-                found = status(opened, stream)
-            except LakeError as error:
-                context.log.error(f"{stream.name}: {error}")
+        streams = {each.name: each for each in read_declared(opened.settings).streams}
+        for name, answer in statuses(opened, streams.values()).items():
+            error, found = answer.error or answer.silent, answer.status
+            if error is not None:
+                context.log.error(f"{name}: {error}")
                 failed.append(error)
                 continue
-            if not found.sources_waiting:
+            if found is None or not found.sources_waiting:
                 continue
-            waiting.append(stream.name)
+            waiting.append(name)
             # a file may grow under the same name, so rows ingested so far are part of the key
             asked = f"{found.rows + found.dead_letters} {' '.join(found.sources_waiting)}"
-            work = f"{stream.name}:{hashlib.sha256(asked.encode()).hexdigest()[:16]}"
+            work = f"{name}:{hashlib.sha256(asked.encode()).hexdigest()[:16]}"
             run_key = next_run_key(context.instance, work)
             if run_key is None:
                 continue
             requested = True
             yield dg.RunRequest(
                 run_key=run_key,
-                asset_selection=[table_key(stream.table)],
+                asset_selection=[table_key(streams[name].table)],
                 tags={"headrace/files_waiting": str(len(found.sources_waiting)), ASKED: work},
             )
     if failed and not requested:

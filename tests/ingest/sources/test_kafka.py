@@ -329,7 +329,7 @@ def test_a_follower_reads_on_and_takes_in_added_partitions_from_their_first_reco
     with closing(open_at(cluster, follow=True)) as reader:
         assert offsets_of(take_next(reader, 10)) == list(range(10))
         assignments: list[object] = []
-        monkeypatch.setattr(KafkaReader, "_assign", lambda *_: assignments.append(_))
+        monkeypatch.setattr(KafkaReader, "_assigned", lambda *_: assignments.append(_))
         cluster.produce(TOPIC, values(30), partition=1)
         known[0] = (0, 1)
         reader.confirm()
