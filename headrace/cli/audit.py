@@ -29,8 +29,7 @@ def audit(
     with OpenLake.existing(settings) as lake:
         plan = plan_audit(lake, declared)
         if sql:
-            if output is Format.JSON:
-                out.record({"sql": plan.sql})
+            out.facts({"sql": plan.sql})
             out.show(plan.sql.rstrip())
             return
         found = run_audit(lake, plan)

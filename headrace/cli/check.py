@@ -41,14 +41,13 @@ def check(*, output: OutputOption = Format.TEXT) -> None:
         *warned,
     )
     out = output_of(output)
-    if output is Format.JSON:
-        out.record(
-            {
-                "fine": found.count,
-                "problems": [asdict(each) for each in every],
-                "warnings": [asdict(each) for each in warnings],
-            }
-        )
+    out.facts(
+        {
+            "fine": found.count,
+            "problems": [asdict(each) for each in every],
+            "warnings": [asdict(each) for each in warnings],
+        }
+    )
     for problem in every:
         out.show(str(problem))
     for warning in warnings:

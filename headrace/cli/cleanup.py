@@ -95,8 +95,7 @@ def cleanup(
                 out.say(f"done: {done.uploads:,} unfinished uploads given up")
         elif plan:
             out.say(_UNCHANGED)
-    if output is Format.JSON:
-        out.record(facts)
+    out.facts(facts)
 
 
 def trash(
@@ -143,8 +142,7 @@ def restore(
                 out.say(f"still in the trash, as another file has its place: {path}")
         else:
             out.say(_UNCHANGED)
-    if output is Format.JSON:
-        out.record(facts)
+    out.facts(facts)
 
 
 def empty_trash(

@@ -87,8 +87,7 @@ def compact(
             _say_done(out, done)
         elif plan:
             out.say("nothing was changed; add --apply to do it")
-    if output is Format.JSON:
-        out.record(facts)
+    out.facts(facts)
 
 
 def _plan_facts(plan: "CompactionPlan") -> dict[str, Any]:

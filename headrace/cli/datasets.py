@@ -81,8 +81,7 @@ def publish(
         )
     lock, out = done.lock, output_of(output)
     path = lockfile_path(settings, lock.name, lock.version)
-    if output is Format.JSON:
-        out.record({"outcome": done.outcome, "path": path, **json.loads(lock.to_json())})
+    out.facts({"outcome": done.outcome, "path": path, **json.loads(lock.to_json())})
     said = "" if done.outcome == "published" else "  unchanged: this content is published already"
     out.say(f"{_summary(lock)}{said}")
     out.say(f"  days      {lock.days[0].day} to {lock.days[-1].day} ({len(lock.days)})")
@@ -185,9 +184,8 @@ def verify(
         done = verify_version(lake, name, version_number(version))
     out = output_of(output)
     lock = done.lock
-    if output is Format.JSON:
-        facts = {"dataset": lock.name, "version": lock.version, "rows": done.rows}
-        out.record({**facts, "files": done.files, "content_hash": lock.content_hash})
+    facts = {"dataset": lock.name, "version": lock.version, "rows": done.rows}
+    out.facts({**facts, "files": done.files, "content_hash": lock.content_hash})
     out.say(f"{_summary(lock)}  verified: {done.files} files, {len(lock.days)} days")
 
 
@@ -207,10 +205,9 @@ def rebuild(
                 lake, name, lock.version, progress=lambda each: step(each.day.isoformat())
             )
     out = output_of(output)
-    if output is Format.JSON:
-        facts = {"dataset": lock.name, "version": lock.version, "rows": done.rows}
-        days = [_day_facts(day) for day in done.days]
-        out.record({**facts, "reproduced": done.reproduced, "days": days})
+    facts = {"dataset": lock.name, "version": lock.version, "rows": done.rows}
+    days = [_day_facts(day) for day in done.days]
+    out.facts({**facts, "reproduced": done.reproduced, "days": days})
     for day in done.days:
         out.say(_day_line(day))
     same = "reproduced" if done.reproduced else "NOT reproduced"

@@ -67,16 +67,16 @@ def submit(
     """
     out = output_of(output)
     if show:
-        _print(name, out, output)
+        _print(name, out)
     elif is_table(name):
         with table_job(name) as job, waiting(f"{name}: adding rows, and starting its job"):
-            _tell(out, job.submit(), output)
+            _tell(out, job.submit())
     else:
         with stream_job(name) as job, waiting(f"{name}: starting its job"):
-            _tell(out, job.submit(), output)
+            _tell(out, job.submit())
 
 
-def _print(name: str, out: Output, output: Format) -> None:
+def _print(name: str, out: Output) -> None:
     from headrace.cli.declared import keyed_stream, sample_set_of
     from headrace.config import Settings
     from headrace.flink import keyed_job, sample_job, view_job
@@ -106,8 +106,7 @@ def _print(name: str, out: Output, output: Format) -> None:
             group=f"headrace-{name}",
             writers=writers_of(declared, settings).by_id,
         )
-    if output is Format.JSON:
-        out.record({"sql": sql.text, "plan": sql.plan})
+    out.facts({"sql": sql.text, "plan": sql.plan})
     out.show(sql.text.rstrip())
 
 
@@ -140,8 +139,7 @@ def note(stream: StreamName, *, output: OutputOption = Format.TEXT) -> None:
     with stream_job(stream) as job, waiting(f"{stream}: reading what its topic has"):
         job.owned()
         found = take_note(job.lake, job.stream, complete=False)
-    if output is Format.JSON:
-        out.record({"stream": stream, "records": found.records})
+    out.facts({"stream": stream, "records": found.records})
     out.say(f"{stream}  {found.records:,} records noted")
 
 
@@ -158,8 +156,7 @@ def stop(name: Subject, *, output: OutputOption = Format.TEXT) -> None:
         with stream_job(name) as job, waiting(f"{name}: waiting for its savepoint"):
             owner, found = recovery.stop(job)
         facts["records"] = found.records
-    if output is Format.JSON:
-        out.record({**facts, "savepoint": owner.savepoint})
+    out.facts({**facts, "savepoint": owner.savepoint})
     out.say(f"{name}  stopped at {owner.savepoint}")
 
 
@@ -182,7 +179,7 @@ def restore(
 
     out = output_of(output)
     with job_of(name) as job, waiting(f"{name}: starting its job"):
-        _tell(out, recovery.restore(job, checkpoint=checkpoint), output)
+        _tell(out, recovery.restore(job, checkpoint=checkpoint))
 
 
 def handover(
@@ -225,8 +222,7 @@ def handover(
         with stream_job(name) as job, waiting(what):
             done = to_flink(job) if to is Side.FLINK else to_headrace(job)
         by, epoch, found = done.owner, done.epoch, done.job
-    if output is Format.JSON:
-        out.record({"stream": name, "owner": by, "epoch": epoch})
+    out.facts({"stream": name, "owner": by, "epoch": epoch})
     out.say(f"{name}  belongs to {by} since epoch {epoch}")
     if found is not None:
         _say_faults(out, found)
@@ -238,9 +234,8 @@ def _hand_over_unnoted(name: str, output: Format) -> None:
     out = output_of(output)
     with stream_job(name) as job, waiting(f"{name}: handing it to headrace"):
         why, owner = to_headrace_unnoted(job), job.owner
-    if output is Format.JSON:
-        record = {"stream": name, "owner": owner.by, "epoch": owner.epoch}
-        out.record({**record, "unnoted": None if why is None else str(why)})
+    record = {"stream": name, "owner": owner.by, "epoch": owner.epoch}
+    out.facts({**record, "unnoted": None if why is None else str(why)})
     out.say(f"{name}  belongs to {owner.by} since epoch {owner.epoch}")
     if why is not None:
         reset = Remedy.run("ingest", "reset", name, advice="see what a reset would remove")
@@ -263,15 +258,13 @@ def backfill(
     with view_job(view) as job, waiting(f"{view}: adding rows"):
         missing = backfill_by_flink(job) if by == Side.FLINK else job.backfill()
         count = job.table.head().row_count - missing.table.row_count
-    if output is Format.JSON:
-        out.record({"view": view, "rows": count, "until_us": missing.until_us})
+    out.facts({"view": view, "rows": count, "until_us": missing.until_us})
     until = as_text(EPOCH + ONE_US * missing.until_us)
     out.say(f"{view}  {count:,} rows added, of all that was known by {until}")
 
 
-def _tell(out: Output, found: "JobStatus", output: Format) -> None:
-    if output is Format.JSON:
-        out.record(_facts(found))
+def _tell(out: Output, found: "JobStatus") -> None:
+    out.facts(_facts(found))
     out.say(_line(found))
     _say_faults(out, found)
 

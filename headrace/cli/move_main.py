@@ -63,8 +63,7 @@ def rollback(
             out.say(f"done: `main` of {table} is at snapshot {plan.to_id}")
         elif plan:
             out.say(NOT_APPLIED)
-    if output is Format.JSON:
-        out.record(_rollback_facts(plan) | {"applied": bool(plan) and apply})
+    out.facts(_rollback_facts(plan) | {"applied": bool(plan) and apply})
 
 
 def publish(
@@ -110,8 +109,7 @@ def publish(
             out.say(f"done by {done.way}: `main` of {table} is at snapshot {done.snapshot_id}")
         elif plan:
             out.say(NOT_APPLIED)
-    if output is Format.JSON:
-        out.record(facts)
+    out.facts(facts)
 
 
 def _rollback_facts(plan: "RollbackPlan") -> dict[str, Any]:

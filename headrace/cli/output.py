@@ -109,6 +109,10 @@ class Output(ABC):
     def record(self, facts: Mapping[str, object]) -> None:
         """Show one thing's facts."""
 
+    @abstractmethod
+    def facts(self, facts: Mapping[str, object]) -> None:
+        """Show one thing's facts to programs; people get what is said or shown."""
+
 
 class TextOutput(Output):
     """For people."""
@@ -177,6 +181,9 @@ class TextOutput(Output):
         for line in stacked(shown, width=width_shown()):
             typer.echo(line)
 
+    def facts(self, facts: Mapping[str, object]) -> None:
+        """Nothing: a sentence or a table says them."""
+
     def _text(self, value: object) -> str:
         return as_text(value.on(self.catalog) if isinstance(value, Remedy) else value)
 
@@ -211,6 +218,10 @@ class JsonOutput(Output):
     def record(self, facts: Mapping[str, object]) -> None:
         """Print one object."""
         self._print(dict(facts))
+
+    def facts(self, facts: Mapping[str, object]) -> None:
+        """Print one object."""
+        self.record(facts)
 
     def _print(self, result: object) -> None:
         def as_json(value: object) -> object:

@@ -170,9 +170,8 @@ def tag(
         snapshot_id = _newest(found) if at is None else at
         found.create_tag(name, snapshot_id=snapshot_id)
     out = output_of(output)
-    if output is Format.JSON:
-        facts = {"table": table, "name": name, "snapshot": snapshot_id}
-        out.record(facts | {"dropped": drop and apply})
+    facts = {"table": table, "name": name, "snapshot": snapshot_id}
+    out.facts(facts | {"dropped": drop and apply})
     out.say(f"{table}: tag `{name}` names snapshot {snapshot_id}")
     if drop:
         out.say("done" if apply else NOT_APPLIED)

@@ -221,10 +221,9 @@ def _drop(
     if apply:
         apply_drop(table, plan)
     out.say("done" if apply else NOT_APPLIED)
-    if output is Format.JSON:
-        facts = {"table": str(plan.table), "name": name, "kind": kind, "applied": apply}
-        lost = [commit_row(each) for each in plan.lost]
-        out.record(facts | {"snapshot": str(plan.snapshot_id), "lost": lost})
+    facts = {"table": str(plan.table), "name": name, "kind": kind, "applied": apply}
+    lost = [commit_row(each) for each in plan.lost]
+    out.facts(facts | {"snapshot": str(plan.snapshot_id), "lost": lost})
 
 
 def _refuse_pinned(lake: "OpenLake", plan: "DropPlan") -> None:
@@ -239,6 +238,5 @@ def _refuse_pinned(lake: "OpenLake", plan: "DropPlan") -> None:
 
 def _say_named(table: str, name: str, kind: str, snapshot_id: int, *, output: Format) -> None:
     out = output_of(output)
-    if output is Format.JSON:
-        out.record({"table": table, "name": name, "kind": kind, "snapshot": str(snapshot_id)})
+    out.facts({"table": table, "name": name, "kind": kind, "snapshot": str(snapshot_id)})
     out.say(f"{table}: {kind} `{name}` names snapshot {snapshot_id}")

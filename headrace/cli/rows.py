@@ -56,8 +56,7 @@ def delete(
             out.say(f"done: {done.rows:,} rows deleted, snapshot {as_text(after)}")
         elif deletion:
             out.say("nothing was changed; add --apply to do it")
-    if output is Format.JSON:
-        out.record(facts)
+    out.facts(facts)
 
 
 def _say(out: Output, deletion: "Deletion") -> None:

@@ -81,8 +81,7 @@ def build(
         with progress(name, steps=len(planned.reasons)) as step:
             result = apply_build(lake, planned, progress=lambda done: step(str(done.day)))
     out.say(str(result))
-    if output is Format.JSON:
-        out.record({**_facts(result), "notes": list(planned.notes)})
+    out.facts({**_facts(result), "notes": list(planned.notes)})
 
 
 def inspect(
@@ -101,8 +100,7 @@ def inspect(
     out = output_of(output)
     for line in sample_lines(found):
         out.show(line)
-    if output is Format.JSON:
-        out.record(asdict(found))
+    out.facts(asdict(found))
 
 
 def sample_lines(sample: "InspectedSample") -> list[str]:

@@ -101,8 +101,7 @@ def diff(stream: StreamName, *, output: OutputOption = Format.TEXT) -> None:
     with OpenLake.existing(settings) as lake:
         found = difference(lake, declared)
     out = output_of(output)
-    if output is Format.JSON:
-        out.record(asdict(found))
+    out.facts(asdict(found))
     for line in lines_of(found):
         out.show(line)
     if not found.columns:
