@@ -1,8 +1,6 @@
 """`headrace online`: publish feature views to the online store, and see how fresh they are."""
 
 import json
-import signal
-import threading
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +10,7 @@ import typer
 from headrace.cli import online_versions
 from headrace.cli.nouns import add, add_noun
 from headrace.cli.output import Format, OutputOption, output_of
+from headrace.cli.stopping import stopping
 from headrace.errors import Remedy
 
 if TYPE_CHECKING:
@@ -122,7 +121,7 @@ def follow(
     from headrace.serving.open import open_store
     from headrace.tables.lake import OpenLake
 
-    settings, out, stop = Settings.load(), output_of(output), threading.Event()
+    settings, out = Settings.load(), output_of(output)
 
     def report(done: "Followed | Failed") -> None:
         facts = _facts(done)
@@ -131,9 +130,11 @@ def follow(
         else:
             out.say(_line(facts))
 
-    for each in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(each, lambda *_: stop.set())
-    with OpenLake.existing(settings) as lake, open_store(settings) as store:
+    with (
+        stopping() as stop,
+        OpenLake.existing(settings) as lake,
+        open_store(settings) as store,
+    ):
         named, windows = _views(views, settings, lake)
         every_s = every_ms / 1_000
         keep_up(

@@ -10,10 +10,13 @@ from collections.abc import Generator
 def stopping() -> Generator[threading.Event]:
     """Yield an event that an interrupt or a termination sets, so that the current action ends well."""
     stop = threading.Event()
-    before = {
-        number: signal.signal(number, lambda *_: stop.set())
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
+
+    def told(*_: object) -> None:
+        # not in here: the handler runs in the main thread, which keeps the event's lock for a moment
+        # when it begins to wait, and would wait for itself
+        threading.Thread(target=stop.set, daemon=True).start()
+
+    before = {number: signal.signal(number, told) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop
     finally:
