@@ -59,7 +59,12 @@ class ExportedModel:
 
     @classmethod
     def load(cls, folder: Path) -> "ExportedModel":
-        """Read `model.json`, and check the graph beside it.
+        """Read `model.json`, and check the graph beside it. Raises as `read` does."""
+        return cls.read(folder)[0]
+
+    @classmethod
+    def read(cls, folder: Path) -> "tuple[ExportedModel, bytes]":
+        """Read `model.json`, and the graph that it names: another may be put in its place meanwhile.
 
         Raises:
             ModelFilesError: If a file is missing or damaged, of another format or another model.
@@ -79,9 +84,10 @@ class ExportedModel:
             raise ModelFilesError(str(folder), detail) from error
         except (ValueError, TypeError, KeyError, AttributeError, pa.ArrowException) as error:
             raise ModelFilesError(str(folder), f"`{FACTS}` is not one: {error}") from error
-        if sha256_of(folder / GRAPH) != model.sha256:
+        graph = _content(folder / GRAPH)
+        if hashlib.sha256(graph).hexdigest() != model.sha256:
             raise ModelFilesError(str(folder), f"`{GRAPH}` is not the graph that `{FACTS}` names")
-        return model
+        return model, graph
 
 
 def sha256_of(path: Path) -> str:
@@ -91,9 +97,12 @@ def sha256_of(path: Path) -> str:
         ModelFilesError: If it cannot be read.
 
     """
+    return hashlib.sha256(_content(path)).hexdigest()
+
+
+def _content(path: Path) -> bytes:
     try:
-        with path.open("rb") as opened:
-            return hashlib.file_digest(opened, "sha256").hexdigest()
+        return path.read_bytes()
     except OSError as error:
         detail = f"`{path.name}` cannot be read: {error.strerror}"
         raise ModelFilesError(str(path.parent), detail) from error

@@ -39,7 +39,7 @@ class Scorer:
             ModelFilesError: If it cannot be used.
 
         """
-        model = ExportedModel.load(folder)
+        model, graph = ExportedModel.read(folder)
         try:
             import onnxruntime
         except ModuleNotFoundError as error:
@@ -52,7 +52,7 @@ class Scorer:
         options.enable_cpu_mem_arena = False
         try:
             session = onnxruntime.InferenceSession(
-                (folder / GRAPH).read_bytes(), options, providers=["CPUExecutionProvider"]
+                graph, options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # onnxruntime's errors have no base but this
             raise ModelFilesError(str(folder), f"`{GRAPH}` cannot be loaded: {error}") from error

@@ -3,14 +3,21 @@
 import signal
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+import uvicorn
 
+from headrace.config import Settings
 from headrace.loading.export import export_model
+from headrace.model_inputs.exported import GRAPH
 from headrace.serving.client import ServingClient
 from headrace.serving.scorer import Scorer
+from headrace.serving.server import run
+from headrace.serving.server.app import ServerLimits
 from headrace.serving.server.models import Models
+from headrace.serving.server.reload import Hangups
 from headrace.serving.sqlite import SQLiteOnlineStore
 from infra.launcher.cluster import Cluster
 from tests.serving.ranked import AT, ITEMS, SPEC, TYPES, USERS, Model, item, lockfile, user
@@ -18,6 +25,14 @@ from tests.serving.test_serve import serve, wait_until_served
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
+COLUMNS: dict[str, list[Any]] = {
+    "user_clicks": [1, 5],
+    "ctr": [0.5, 0.25],
+    "item_id": [3, 4],
+    "brand": ["a", "b"],
+    "position": [1, 2],
+    "user_liked": [[1, 7], []],
+}
 ROWS = [{"user_id": 1, "item_id": number, "position": 1} for number in range(5)]
 
 
@@ -80,3 +95,70 @@ def test_a_request_that_ends_after_a_model_was_read_does_not_undo_it(tmp_path: P
 
     assert models.first_that_fits(look_up) == (former, former)
     assert models.first_that_fits(lambda scorer: scorer) == (later, later)
+
+
+def test_a_graph_that_is_replaced_while_a_model_is_read_is_not_taken_for_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export(tmp_path / "model", seed=1)
+    export(tmp_path / "later", seed=2)
+    graph = tmp_path / "model" / GRAPH
+    scores = {
+        each: Scorer.open(tmp_path / each).score(COLUMNS).tolist() for each in ("model", "later")
+    }
+    assert scores["model"] != scores["later"]
+    plain = Path.open
+
+    def open_and_replace(path: Path, *arguments: Any, **named: Any) -> Any:  # noqa: ANN401  (as it is)
+        opened = plain(path, *arguments, **named)
+        if path == graph and (tmp_path / "later" / GRAPH).exists():
+            (tmp_path / "later" / GRAPH).replace(graph)
+        return opened
+
+    monkeypatch.setattr(Path, "open", open_and_replace)
+    assert Scorer.open(tmp_path / "model").score(COLUMNS).tolist() == scores["model"]
+
+
+def test_a_hangup_is_acted_on_that_came_while_the_server_starts_and_harmless_while_it_ends() -> (
+    None
+):
+    hangups, asked = Hangups(), list[int]()
+    before = signal.getsignal(signal.SIGHUP)
+    with hangups.noted():
+        signal.raise_signal(signal.SIGHUP)
+        with hangups.acted_on(lambda: asked.append(1)):
+            assert wait_until(lambda: len(asked) == 1)
+        signal.raise_signal(signal.SIGHUP)
+    assert signal.getsignal(signal.SIGHUP) == before
+    assert asked == [1]
+
+
+def test_a_model_that_cannot_be_read_for_an_unknown_reason_is_told_and_the_next_one_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    export(tmp_path / "model", seed=1)
+    (tmp_path / "lake").mkdir()
+    (tmp_path / "lake" / "lake.toml").write_text("[profiles.local]\n")
+    settings = Settings.load(env={}, path=tmp_path / "lake" / "lake.toml")
+    with SQLiteOnlineStore(settings.online_store) as store:
+        store.put(USERS, [user(1)])
+        store.put(ITEMS, [item(1)])
+    scorer, begun = Scorer.open(tmp_path / "model"), list[int]()
+
+    def opened(_: Path, *, threads: int) -> Scorer:
+        begun.append(threads)
+        if len(begun) == 1:
+            signal.raise_signal(signal.SIGHUP)  # the folder has another model by now
+        if len(begun) == 2:
+            raise RuntimeError("odd")
+        return scorer
+
+    async def told_again(_: uvicorn.Server) -> None:
+        assert wait_until(lambda: "odd" in caplog.text)
+        signal.raise_signal(signal.SIGHUP)
+        assert wait_until(lambda: len(begun) == 3)
+
+    monkeypatch.setattr(Scorer, "open", opened)
+    monkeypatch.setattr(uvicorn.Server, "serve", told_again)
+    run.serve(settings, host="127.0.0.1", port=1, model=tmp_path / "model", limits=ServerLimits())
+    assert len(begun) == 3

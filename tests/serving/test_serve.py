@@ -147,11 +147,10 @@ def test_with_a_token_an_address_off_loopback_is_served(
     """Nothing listens there in the test: it ends where uvicorn would begin."""
     hosts: list[str] = []
 
-    async def note(server: uvicorn.Server, *_: object, threads: int) -> None:
-        _ = threads
+    async def note(server: uvicorn.Server) -> None:
         hosts.append(server.config.host)
 
-    monkeypatch.setattr(run, "_run", note)
+    monkeypatch.setattr(uvicorn.Server, "serve", note)
     settings = Settings.load(env={}, path=lake / "lake" / "lake.toml")
     limits = ServerLimits(token="secret")
     run.serve(settings, host="0.0.0.0", port=1, model=None, limits=limits)

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import signal
 from collections.abc import Generator
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import uvicorn
@@ -19,6 +19,7 @@ from headrace.serving.open import open_store
 from headrace.serving.scorer import Scorer
 from headrace.serving.server.app import ServerLimits, make_app
 from headrace.serving.server.log import ServingLog
+from headrace.serving.server.reload import Hangups
 from headrace.serving.server.service import Service
 from headrace.serving.server.usual import UsualProtocol
 
@@ -53,14 +54,18 @@ def serve(
     """
     if limits.token is None and not is_loopback(host):
         raise ServerAddressError(host)
-    log = None if log_stream is None else _open_log(settings, log_stream)
+    hangups = Hangups()
     with contextlib.ExitStack() as stack:
+        stack.enter_context(hangups.noted())  # before the model is read, and until all is written
+        log = None if log_stream is None else _open_log(settings, log_stream)
         if log is not None:
             stack.callback(log.close)  # after the last answer
         store = stack.enter_context(open_store(settings))
         service = Service(store, load_sample_sets(settings), log=log)
         if model is not None:
             service.use(Scorer.open(model, threads=settings.threads))
+            again = partial(_reload, service, model, threads=settings.threads)
+            stack.enter_context(hangups.acted_on(again))
         app = make_app(service, store, limits=limits)
         config = uvicorn.Config(
             app,
@@ -74,7 +79,7 @@ def serve(
             server_header=False,
         )
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_run(_Server(config), service, model, threads=settings.threads))
+            runner.run(_Server(config).serve())
 
 
 def _open_log(settings: Settings, name: str) -> ServingLog:
@@ -101,20 +106,11 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _run(
-    server: uvicorn.Server, service: Service, model: Path | None, *, threads: int
-) -> None:
-    def reload() -> None:
-        if model is None:
-            return
-        try:
-            if not service.use(Scorer.open(model, threads=threads)):
-                _LOG.info("the former model stays until the definition of this one is served")
-        except LakeError as error:
-            _LOG.error("the former model stays: %s", error.text())
-
-    loop = asyncio.get_running_loop()
-    # one thread: of two reloads the later one, which reads the newer files, ends last
-    with ThreadPoolExecutor(1, thread_name_prefix="reload") as one:
-        loop.add_signal_handler(signal.SIGHUP, lambda: loop.run_in_executor(one, reload))
-        await server.serve()
+def _reload(service: Service, model: Path, *, threads: int) -> None:
+    try:
+        if not service.use(Scorer.open(model, threads=threads)):
+            _LOG.info("the former model stays until the definition of this one is served")
+    except LakeError as error:
+        _LOG.error("the former model stays: %s", error.text())
+    except Exception:  # noqa: BLE001  (the thread lives on: the next reload may find a better model)
+        _LOG.exception("the former model stays")
