@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from headrace.api import Lake
-from headrace.flink.keyed_job import BATCH
+from headrace.flink.keyed_job import BATCH, KeyedJob
 from headrace.flink.keyed_sql import CATALOG
 from headrace.flink.recovery import restore
 from headrace.flink.session import SESSION
@@ -35,7 +35,7 @@ def keyed(cluster: Cluster, tmp_path: Path) -> Iterator[tuple[Keyed, Keyed]]:
 def test_the_table_is_a_function_of_the_set_of_records_whatever_their_order(
     keyed: tuple[Keyed, Keyed], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # three checkpoints are kept, and an older one than the newest is restored
+    # three checkpoints are kept, and the oldest is restored
     monkeypatch.setitem(SESSION, "execution.checkpointing.interval", "5 s")
     rows, values = keyed
     commits = arrivals(RECORDS, worlds=WORLDS, commits=6, seed=2)
@@ -63,17 +63,14 @@ def test_the_table_is_a_function_of_the_set_of_records_whatever_their_order(
     reach(3)
     rows.table.create_tag("ctr-v1", snapshot_id=rows.table.snapshots()[-1].id)
     tagged = rows.state(tag="ctr-v1")
-    old: dict[str, str] = {}
-    for job in (each.job for each in keyed):
-        path = f"/jobs/{job.owner.jobs[0]}/checkpoints"
-        until(lambda job=job, path=path: job.manager.ask(path)["latest"]["completed"] is not None)
-        old[job.subject] = job.manager.ask(path)["latest"]["completed"]["external_path"]
     add(3, 4)
-    reach(4)
+    sent = newest([row for commit in commits[:4] for row in commit])
+    until(lambda: rows.state() == sent, seconds=150)  # as soon as it is committed
+    for each in keyed:
+        each.job.manager.cancel(each.job.owner.jobs[0])
     for job in (each.job for each in keyed):
-        job.manager.cancel(job.owner.jobs[0])
         until(lambda job=job: job.running(job.owner) is None)
-        restore(job, checkpoint=old[job.subject])  # rows that were committed are written again
+        restore(job, checkpoint=oldest(job))  # rows that were committed are written again
     add(4, 5)
     reach(5)
     for each in keyed:
@@ -89,6 +86,13 @@ def test_the_table_is_a_function_of_the_set_of_records_whatever_their_order(
         assert faults_of(each) == {}
     delete_beside(rows)
     assert set(faults_of(rows)) == {BATCH}
+
+
+def oldest(job: KeyedJob) -> str:
+    """Give the oldest checkpoint that is kept of a job that ended."""
+    history = job.manager.ask(f"/jobs/{job.owner.jobs[0]}/checkpoints")["history"]
+    whole = [each for each in history if each["status"] == "COMPLETED"]
+    return sorted(whole, key=lambda each: each["id"])[-3:][0]["external_path"]
 
 
 def faults_of(keyed: Keyed) -> Mapping[str, str]:
