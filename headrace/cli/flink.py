@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from headrace.cli.declared import StreamName, stream_named, window_rows_named
+from headrace.cli.declared import StreamName
 from headrace.cli.flink_jobs import is_table, job_of, stream_job, table_job, view_job
+from headrace.cli.flink_statements import print_statements
+from headrace.cli.gaps import GapOption, accepted_gaps
 from headrace.cli.nouns import add, add_noun
 from headrace.cli.output import Format, Output, OutputOption, as_text, output_of
 from headrace.cli.waiting import waiting
@@ -15,6 +17,7 @@ from headrace.errors import Remedy
 
 if TYPE_CHECKING:
     from headrace.flink.job import JobStatus
+    from headrace.ingest.sources.holes import AcceptedGap
 
 Subject = Annotated[
     str,
@@ -67,47 +70,13 @@ def submit(
     """
     out = output_of(output)
     if show:
-        _print(name, out)
+        print_statements(name, out)
     elif is_table(name):
         with table_job(name) as job, waiting(f"{name}: adding rows, and starting its job"):
             _tell(out, job.submit())
     else:
         with stream_job(name) as job, waiting(f"{name}: starting its job"):
             _tell(out, job.submit())
-
-
-def _print(name: str, out: Output) -> None:
-    from headrace.cli.declared import keyed_stream, sample_set_of
-    from headrace.config import Settings
-    from headrace.flink import keyed_job, sample_job, view_job
-    from headrace.flink.ingest_sql import ingest_sql
-    from headrace.flink.live_samples import live_samples
-    from headrace.flink.places import places_of
-    from headrace.flink.writers import writers_of
-    from headrace.tables.lake import OpenLake
-
-    settings = Settings.load()
-    samples = sample_set_of(name, settings) if is_table(name) else None
-    keyed = keyed_stream(name, settings)
-    if keyed is not None:
-        sql = keyed_job.printed(settings, keyed)
-    elif samples is not None:
-        with OpenLake.open(settings) as lake:
-            sql = sample_job.printed(settings, live_samples(lake, samples))
-    elif is_table(name):
-        sql = view_job.printed(*window_rows_named(name))
-    else:
-        settings, declared = stream_named(name)
-        places = places_of(settings, stream=name).shown()
-        sql = ingest_sql(
-            declared,
-            places,
-            starts={},
-            group=f"headrace-{name}",
-            writers=writers_of(declared, settings).by_id,
-        )
-    out.facts({"sql": sql.text, "plan": sql.plan})
-    out.show(sql.text.rstrip())
 
 
 def status(
@@ -143,18 +112,25 @@ def note(stream: StreamName, *, output: OutputOption = Format.TEXT) -> None:
     out.say(f"{stream}  {found.records:,} records noted")
 
 
-def stop(name: Subject, *, output: OutputOption = Format.TEXT) -> None:
-    """Stop a job with a savepoint, and take note of all that it wrote into a stream."""
+def stop(
+    name: Subject, *, accept_gap: GapOption = None, output: OutputOption = Format.TEXT
+) -> None:
+    """Stop a job with a savepoint, and take note of all that it wrote into a stream.
+
+    Records that the topic deleted before the job read them end it with `OffsetGapError`, the job being
+    stopped; `--accept-gap` records them as lost, and `headrace flink restore` goes on after them.
+    """
     from headrace.flink import recovery
 
     out = output_of(output)
+    gaps = _gaps(name, accept_gap)
     facts: dict[str, object] = {"stream": name}
     if is_table(name):
         with table_job(name) as job, waiting(f"{name}: waiting for its savepoint"):
             owner = job.stop()
     else:
         with stream_job(name) as job, waiting(f"{name}: waiting for its savepoint"):
-            owner, found = recovery.stop(job)
+            owner, found = recovery.stop(job, accepted=gaps)
         facts["records"] = found.records
     out.facts({**facts, "savepoint": owner.savepoint})
     out.say(f"{name}  stopped at {owner.savepoint}")
@@ -193,6 +169,7 @@ def handover(
             help="To headrace, of a stream whose job was cancelled, also where no note can be taken.",
         ),
     ] = False,
+    accept_gap: GapOption = None,
     output: OutputOption = Format.TEXT,
 ) -> None:
     """Hand a stream over at the offsets in its table, after an audit of it; or a view or samples.
@@ -212,6 +189,7 @@ def handover(
             raise typer.BadParameter(msg, param_hint="--without-note")
         _hand_over_unnoted(name, output)
         return
+    gaps = _gaps(name, accept_gap)
     out, what = output_of(output), f"{name}: handing it to {to}"
     if is_table(name):
         with table_job(name) as job, waiting(what):
@@ -220,12 +198,21 @@ def handover(
         by, epoch = owner.by, owner.epoch
     else:
         with stream_job(name) as job, waiting(what):
-            done = to_flink(job) if to is Side.FLINK else to_headrace(job)
+            hand = to_flink if to is Side.FLINK else to_headrace
+            done = hand(job, accepted=gaps)
         by, epoch, found = done.owner, done.epoch, done.job
     out.facts({"stream": name, "owner": by, "epoch": epoch})
     out.say(f"{name}  belongs to {by} since epoch {epoch}")
     if found is not None:
         _say_faults(out, found)
+
+
+def _gaps(name: str, texts: list[str] | None) -> "tuple[AcceptedGap, ...]":
+    """Read the gaps that are accepted, which must be of a stream."""
+    if texts and is_table(name):
+        message = "a gap is one of a stream's topic"
+        raise typer.BadParameter(message, param_hint="--accept-gap")
+    return accepted_gaps(texts, [name])
 
 
 def _hand_over_unnoted(name: str, output: Format) -> None:

@@ -20,7 +20,7 @@ GapOption = Annotated[
 
 
 def accepted_gaps(
-    texts: Sequence[str] | None, streams: "Sequence[Stream]"
+    texts: Sequence[str] | None, streams: "Sequence[Stream | str]"
 ) -> "tuple[AcceptedGap, ...]":
     """Read the gaps that are accepted, which must be of one stream.
 

@@ -1,5 +1,7 @@
 """Errors of topics: what a log of records no longer holds, or cannot give."""
 
+from typing import Self
+
 from headrace.errors.flow import SourceError
 from headrace.errors.remedy import Remedy
 
@@ -85,19 +87,47 @@ class TopicReplacedError(SourceError):
 class OffsetGapError(SourceError):
     """Records that were not read yet are gone: retention or a deletion was faster."""
 
-    def __init__(self, topic: str, *, partition: int, first: int, end: int) -> None:
+    def __init__(
+        self, topic: str, *, partition: int, first: int, end: int, remedy: Remedy | None = None
+    ) -> None:
         self.topic, self.partition, self.first, self.end = topic, partition, first, end
         super().__init__(
             f"topic `{topic}`, partition {partition}: offsets {first} to {end - 1} were deleted before "
             "they were read",
             state=_TABLE_STANDS,
-            remedy=Remedy.run(
+            remedy=remedy
+            or Remedy.run(
                 "ingest",
                 "run",
                 "--accept-gap",
                 f"{partition}:{first}-{end}",
                 advice="the records are lost to this stream; to go on without them",
             ),
+        )
+
+    def of_note(self, stream: str, *, first: int | None = None) -> Self:
+        """Return the error of a note of what Flink wrote, of which `first` is the first that is not there."""
+        first = self.first if first is None else first
+        remedy = Remedy.run(
+            "flink",
+            "stop",
+            stream,
+            "--accept-gap",
+            f"{self.partition}:{first}-{self.end}",
+            advice="the records are lost to this stream, unless a checkpoint of a job that is lost has "
+            f"them: restore such a job first, by `headrace flink restore {stream}`; to go on without them",
+        )
+        return type(self)(
+            self.topic, partition=self.partition, first=first, end=self.end, remedy=remedy
+        )
+
+    def before_note(self, stream: str) -> Self:
+        """Return the error of a stream whose notes are older than what the topic deleted."""
+        remedy = Remedy.run(
+            "flink", "note", stream, advice="what Flink wrote is not lost; take note of it"
+        )
+        return type(self)(
+            self.topic, partition=self.partition, first=self.first, end=self.end, remedy=remedy
         )
 
 

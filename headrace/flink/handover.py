@@ -6,6 +6,7 @@ note of, and only then the owner changes. Its savepoint is of an epoch that is o
 An audit before and after shows that nothing is lost and nothing is there twice.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pyiceberg.table.metadata import TableMetadata
@@ -20,6 +21,7 @@ from headrace.flink.recovery import stop
 from headrace.ingest import dead_letters
 from headrace.ingest.audit import Audit, plan_audit, run_audit
 from headrace.ingest.owner import FLINK, HEADRACE, Owner
+from headrace.ingest.sources.holes import AcceptedGap
 from headrace.ingest.stream_tables import open_tables
 from headrace.tables.commits.operations import move_properties
 
@@ -35,8 +37,10 @@ class Handover:
     job: JobStatus | None
 
 
-def to_flink(job: StreamJob) -> Handover:
+def to_flink(job: StreamJob, *, accepted: Sequence[AcceptedGap] = ()) -> Handover:
     """Give a stream to Flink; where Flink has it and its job ended, begin a new epoch at the offsets.
+
+    Lost offsets that are `accepted` are noted as such: no job of the epoch that ends is started again.
 
     Raises:
         IngestAuditError: If the table is not exact; nothing was changed.
@@ -49,8 +53,11 @@ def to_flink(job: StreamJob) -> Handover:
     if not job.lake.exists(job.table_name):
         job.refuse_contract()
     open_tables(job.lake, job.stream)
-    job.sql(group="", shown=True)  # refuses what SQL cannot say before anything changes
     before = job.owner
+    if before.by == FLINK:  # its notes may be older than what the topic deleted
+        job.sql_again(group="")
+    else:
+        job.sql(group="", shown=True)  # refuses what SQL cannot say before anything changes
     running = job.running(before) if before.by == FLINK else None
     if running is not None:
         job.adopt(before, running)
@@ -60,23 +67,27 @@ def to_flink(job: StreamJob) -> Handover:
     if before.by == FLINK:
         _tell_letters(job, before)
         if not _began(job, before):  # an epoch whose job never started
-            return _begin(job, before, before=Owner(by=HEADRACE), audit=_audited(job))
-        take_note(job.lake, job.stream, complete=True)
+            owner = Owner(by=HEADRACE)
+            return _begin(job, before, before=owner, audit=_audited(job), accepted=accepted)
+        take_note(job.lake, job.stream, complete=True, accepted=accepted)
+        job.sql(group="", shown=True)
     found = _audited(job)
     now = begun(job.table.iceberg().metadata, epoch=before.epoch + 1)
     job.set_owner(before, now)
     _tell_letters(job, now)
-    return _begin(job, now, before=before, audit=found)
+    return _begin(job, now, before=before, audit=found, accepted=accepted)
 
 
 def _began(job: StreamJob, owner: Owner) -> bool:
     return bool(owner.jobs) or job.wrote(owner)
 
 
-def _begin(job: StreamJob, now: Owner, *, before: Owner, audit: Audit) -> Handover:
+def _begin(
+    job: StreamJob, now: Owner, *, before: Owner, audit: Audit, accepted: Sequence[AcceptedGap]
+) -> Handover:
     """Start the first job of an epoch, or give the stream back."""
     # a commit of headrace that was under way either landed before, or is refused
-    ahead = take_note(job.lake, job.stream, complete=False)
+    ahead = take_note(job.lake, job.stream, complete=False, accepted=accepted)
     if ahead.is_ahead:
         job.set_owner(now, replace(before, epoch=now.epoch))
         detail = "an ingester that was interrupted left dead letters without what comes before them"
@@ -101,8 +112,10 @@ def _tell_letters(job: StreamJob, owner: Owner) -> None:
         move_properties(job.lake.table(dead_letters.TABLE), changes_of)
 
 
-def to_headrace(job: StreamJob) -> Handover:
+def to_headrace(job: StreamJob, *, accepted: Sequence[AcceptedGap] = ()) -> Handover:
     """Take a stream from Flink, whose job is stopped if it runs; idempotent.
+
+    Lost offsets that are `accepted` are noted as such.
 
     Raises:
         FlinkStopError: If the job did not stop cleanly; it is still the owner.
@@ -114,9 +127,10 @@ def to_headrace(job: StreamJob) -> Handover:
     if before.by == HEADRACE:
         return _done(job, _audited(job), None)
     if job.running(before) is not None:
-        stop(job)
+        stop(job, accepted=accepted)
     else:
-        take_note(job.lake, job.stream, complete=_began(job, before))
+        complete = _began(job, before)
+        take_note(job.lake, job.stream, complete=complete, accepted=accepted)
     before = job.owner
     found = _audited(job)
     job.set_owner(before, Owner(by=HEADRACE, epoch=before.epoch + 1))

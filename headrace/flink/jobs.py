@@ -45,7 +45,10 @@ class StreamJob(FlinkJob):
         return self._sql(group=group, shown=shown, only_known=False)
 
     def sql_again(self, *, group: str) -> JobSql:
-        """Write the statements by the schemas with which the job began, whatever was registered since."""
+        """Write the statements by the schemas with which the job began, whatever was registered since.
+
+        Where it goes on is in its state: the topic may lack what was not noted yet.
+        """
         return self._sql(group=group, shown=False, only_known=True)
 
     def start_note(self) -> Mapping[str, str]:
@@ -63,7 +66,7 @@ class StreamJob(FlinkJob):
         return ingest_sql(
             self.stream,
             places.shown() if shown else places,
-            starts=starts_of(self.lake, self.stream),
+            starts=starts_of(self.lake, self.stream, has_state=only_known),
             group=group,
             writers=writers.by_id,
         )

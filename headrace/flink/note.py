@@ -5,6 +5,7 @@ dead letters. So a position moves only over records that are there, whatever Fli
 without a record become holes as they do when headrace reads. Rows are not touched.
 """
 
+import json
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -16,21 +17,22 @@ import pyarrow as pa
 from headrace import clock
 from headrace.definitions.properties import (
     CONTRACT_VERSION,
+    GAPS_PREFIX,
     LATE_ROWS,
     LATE_ROWS_TOTAL,
     STREAM_PROPERTY,
 )
 from headrace.definitions.stream import Stream
-from headrace.errors import RecordsMissingError, SourceStalledError
-from headrace.flink.deleted import without_written, written_gaps
+from headrace.errors import OffsetGapError, RecordsMissingError, SourceStalledError
+from headrace.flink.deleted import NOTHING, Wanted, without_written
 from headrace.flink.limits import source_of
 from headrace.flink.written import Written, written_beyond
-from headrace.ingest.absent import Absent, Offsets
+from headrace.ingest.absent import Absent, Offsets, with_lost
 from headrace.ingest.field_use import FieldUse
 from headrace.ingest.owner import Owner, OwnerGuard
 from headrace.ingest.positions import Positions
 from headrace.ingest.sources.base import Position, Reader, Records, Source, SourcePartition
-from headrace.ingest.sources.holes import Hole
+from headrace.ingest.sources.holes import AcceptedGap, Hole
 from headrace.ingest.sources.open import open_source
 from headrace.ingest.watermark import Watermark
 from headrace.tables.commits.operations import Provenance, append
@@ -69,7 +71,12 @@ class Noted:
 
 
 def take_note(
-    lake: OpenLake, stream: Stream, *, complete: bool, source: Source | None = None
+    lake: OpenLake,
+    stream: Stream,
+    *,
+    complete: bool,
+    accepted: Sequence[AcceptedGap] = (),
+    source: Source | None = None,
 ) -> Noted:
     """Move positions and watermark over what was written since the last note; idempotent.
 
@@ -78,10 +85,13 @@ def take_note(
         stream: The contract.
         complete: Refuse records that are missing although later ones are there. While a job runs they
             may be in a commit that is under way, of rows or of dead letters.
+        accepted: Lost offsets that the user accepts, of a job that commits nothing more: what it has not
+            committed yet of them would be there beside them.
         source: Where records come from; by default what the contract declares.
 
     Raises:
         RecordsMissingError: See `complete`; nothing was changed.
+        OffsetGapError: If the topic deleted what is neither written nor accepted; nothing was changed.
         SourceError: If the topic cannot be read, or no longer has what was not taken note of.
         StreamOwnedError: If the owner changed meanwhile.
 
@@ -91,15 +101,19 @@ def take_note(
     owner = Owner.read(head.properties, stream=stream.name)
     positions = Positions.read(table, head.properties, stream=stream.name, is_log=True)
     written = written_beyond(lake, stream, head, positions)
-    gaps = tuple(written_gaps(source_of(stream).kafka.topic, positions, written))
-    source = source or open_source(stream, lake.settings, accepted=gaps)
-    with closing(source.open(positions.of, rows_per_commit=_ROWS_PER_POLL)) as reader:
-        found, unwritten = _prove(stream, reader, positions, written)
-        waits = {*reader.active, *unwritten}
+    topic = source_of(stream).kafka.topic
+    wanted = Wanted(topic=topic, positions=positions, written=written, accepted=tuple(accepted))
+    source = source or open_source(stream, lake.settings, accepted=tuple(wanted.passable()))
+    try:
+        with closing(source.open(positions.of, rows_per_commit=_ROWS_PER_POLL)) as reader:
+            found, unwritten = _prove(stream, reader, wanted)
+            waits = {*reader.active, *unwritten}
+    except OffsetGapError as error:
+        raise error.of_note(stream.name, first=wanted.first_lacking(error)) from None
     missing = tuple(
         f"{partition.key}:{each.missing}"
         for partition, each in found.items()
-        if each.missing is not None and each.missing < _last(written, partition)
+        if each.missing is not None and each.missing < wanted.last(partition)
     )
     if missing and complete:
         raise RecordsMissingError(stream.name, ranges=missing)
@@ -117,27 +131,20 @@ def _at(positions: Positions, partition: SourcePartition) -> Position:
     return positions.open.get(partition, Position())
 
 
-def _last(written: Mapping[SourcePartition, Written], partition: SourcePartition) -> int:
-    found = written.get(partition)
-    return -1 if found is None else int(found.offsets.max(initial=-1))
-
-
 def _prove(
-    stream: Stream,
-    reader: Reader,
-    positions: Positions,
-    written: Mapping[SourcePartition, Written],
+    stream: Stream, reader: Reader, wanted: Wanted
 ) -> tuple[dict[SourcePartition, Proven], set[SourcePartition]]:
-    """Read the topic until each partition is past its last written offset, or misses a record.
+    """Read the topic until each partition is past its last written or accepted offset, or misses a record.
 
     Also returns the partitions that have records of which none is written.
     """
-    found = {each: Proven(end=_at(positions, each)) for each in written}
+    lasts = wanted.lasts()
+    found = {each: Proven(end=_at(wanted.positions, each)) for each in lasts}
     unwritten: set[SourcePartition] = set()
-    offsets = {each: found_.offsets for each, found_ in written.items()}
+    offsets = {each: wanted.written.get(each, NOTHING).offsets for each in lasts}
     quiet = 0
     while not reader.drained and any(
-        each.missing is None and each.end.offset <= _last(written, partition)
+        each.missing is None and each.end.offset <= lasts[partition]
         for partition, each in found.items()
     ):
         batch = reader.poll(_ROWS_PER_POLL, max_s=_POLL_S)
@@ -149,13 +156,15 @@ def _prove(
             if each is None:
                 unwritten |= {records.partition} if records.count else set()
             elif each.missing is None:
-                _advance(each, records, offsets[records.partition])
+                _advance(each, records, offsets[records.partition], wanted.accepted)
     return found, unwritten
 
 
-def _advance(proven: Proven, records: Records, written: np.ndarray) -> None:
+def _advance(
+    proven: Proven, records: Records, written: np.ndarray, accepted: Sequence[AcceptedGap]
+) -> None:
     """Move past records that are written; stop at the first that is not."""
-    kept = without_written(records, written)
+    kept = without_written(records, written, accepted)
     proven.records += _length(records.holes) - _length(kept)
     absent = np.flatnonzero(~np.isin(records.offsets, written))
     if not len(absent):
@@ -221,16 +230,15 @@ def _commit(
     )
     now = positions.moved(ends)
     kept = reached.kept(now.open.keys())
-    holes = [
-        (partition, hole.kind.value, Offsets.between(hole.first, hole.end))
-        for partition, proven in moved.items()
-        for hole in proven.holes
-    ]
-    absent = Absent.read(head.properties, stream=stream.name).plus(holes)
+    holes = [(each, hole) for each, proven in moved.items() for hole in proven.holes]
+    absent = Absent.read(head.properties, stream=stream.name).plus(
+        (each, hole.kind.value, Offsets.between(hole.first, hole.end)) for each, hole in holes
+    )
     records = sum(each.records for each in moved.values())
     use = FieldUse(records=records, present=frozenset(stream.fields), undeclared={})
     total = int(head.properties.get(LATE_ROWS_TOTAL, "0")) + late
     said = now.files() | kept.note() | kept.note_times() | absent.note()
+    said |= _gaps(head, holes, stream=stream.name)
     said |= (FieldUse.read(head, stream) + use).note() | {LATE_ROWS_TOTAL: str(total)}
     notes = {STREAM_PROPERTY: stream.name, CONTRACT_VERSION: str(stream.version)} | reached.note()
     if late:
@@ -247,6 +255,15 @@ def _commit(
     )
 
 
+def _gaps(
+    head: TableVersion, holes: Sequence[tuple[SourcePartition, Hole]], *, stream: str
+) -> dict[str, str]:
+    """Return the ranges of offsets whose loss was accepted, as an entry of table properties."""
+    before: dict[str, int] = json.loads(head.properties.get(GAPS_PREFIX + stream, "{}"))
+    gaps = with_lost(before, holes, now_ms=clock.now_ms())
+    return {} if gaps == before else {GAPS_PREFIX + stream: json.dumps(gaps, sort_keys=True)}
+
+
 def _times(
     ends: Mapping[SourcePartition, Position],
     written: Mapping[SourcePartition, Written],
@@ -257,7 +274,7 @@ def _times(
     newest: dict[SourcePartition, int] = {}
     late = 0
     for partition, end in ends.items():
-        each = written[partition]
+        each = written.get(partition, NOTHING)
         times = each.times_us[each.rows < end.offset]
         if len(times):
             newest[partition] = int(times.max())

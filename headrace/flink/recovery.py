@@ -1,5 +1,6 @@
 """Stops the job of a stream with a savepoint, and starts it again from one or from a checkpoint."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,18 +16,22 @@ from headrace.flink.jobs import StreamJob
 from headrace.flink.note import Noted, take_note
 from headrace.flink.stopping import stop_with_savepoint
 from headrace.ingest.owner import Owner
+from headrace.ingest.sources.holes import AcceptedGap
 
 
-def stop(job: StreamJob) -> tuple[Owner, Noted]:
+def stop(job: StreamJob, *, accepted: Sequence[AcceptedGap] = ()) -> tuple[Owner, Noted]:
     """Stop the job with a savepoint, and take note of all that it wrote; idempotent.
+
+    Offsets that are lost and `accepted` are noted as such: a job that stopped commits nothing more of them.
 
     Raises:
         FlinkJobLostError: If it does not run, and was not stopped.
         FlinkStopError: If it ended otherwise than by its savepoint.
         RecordsMissingError: If the table lacks records before the last one it has.
+        OffsetGapError: If the topic deleted records that are not there; the job is stopped all the same.
 
     """
-    return stop_job(job), take_note(job.lake, job.stream, complete=True)
+    return stop_job(job), take_note(job.lake, job.stream, complete=True, accepted=accepted)
 
 
 def stop_job(job: FlinkJob) -> Owner:

@@ -13,6 +13,7 @@ from typing import NamedTuple, Self
 
 from headrace.definitions.properties import ABSENT_PREFIX
 from headrace.ingest.sources.base import SourcePartition
+from headrace.ingest.sources.holes import Hole, HoleKind
 
 DROPPED = (
     "dropped"  # its dead letter was dropped by a person; other reasons are those of `HoleKind`
@@ -39,6 +40,17 @@ class Offsets(NamedTuple):
         """These offsets, each of which comes once."""
         found = list(offsets)
         return cls(len(found), sum(found))
+
+
+def with_lost(
+    gaps: Mapping[str, int], holes: Iterable[tuple[SourcePartition, Hole]], *, now_ms: int
+) -> dict[str, int]:
+    """Add ranges of offsets whose loss was accepted to those of before, with the time of it."""
+    return {**gaps} | {
+        f"{partition.key}:{hole.first}-{hole.end}": now_ms
+        for partition, hole in holes
+        if hole.kind is HoleKind.LOST
+    }
 
 
 @dataclass(frozen=True, kw_only=True)

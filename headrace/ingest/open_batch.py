@@ -18,6 +18,7 @@ from headrace.definitions.properties import (
 )
 from headrace.errors import UnknownFieldsError
 from headrace.ingest import dead_letters, evolution
+from headrace.ingest.absent import with_lost
 from headrace.ingest.contract import Checked, check
 from headrace.ingest.coordinates import with_coordinates, without_known_dead
 from headrace.ingest.decoding.decode import decode
@@ -26,7 +27,6 @@ from headrace.ingest.field_use import FieldUse, named, refused
 from headrace.ingest.owner import OwnerGuard
 from headrace.ingest.parts import Part, holes_of, lateness_note
 from headrace.ingest.sources.base import Position, Records, SourcePartition
-from headrace.ingest.sources.holes import HoleKind
 from headrace.ingest.status import Taken
 from headrace.ingest.stream_tables import StreamTables, schemas_note
 from headrace.ingest.watermark import Watermark
@@ -269,15 +269,12 @@ class OpenBatch:
 
     def _gaps(self, now_ms: int) -> dict[str, str]:
         """Return the ranges of offsets whose loss was accepted, as an entry of table properties."""
-        lost = {
-            f"{partition.key}:{hole.first}-{hole.end}": now_ms
-            for partition, part in self._parts.items()
-            for hole in part.holes
-            if hole.kind is HoleKind.LOST
-        }
-        self._tables.gaps |= lost
-        gaps = json.dumps(self._tables.gaps, sort_keys=True)
-        return {GAPS_PREFIX + self._tables.stream.name: gaps} if lost else {}
+        holes = ((each, hole) for each, part in self._parts.items() for hole in part.holes)
+        gaps = with_lost(self._tables.gaps, holes, now_ms=now_ms)
+        if gaps == self._tables.gaps:
+            return {}
+        self._tables.gaps = gaps
+        return {GAPS_PREFIX + self._tables.stream.name: json.dumps(gaps, sort_keys=True)}
 
     def _provenance(self, notes: Mapping[str, str]) -> Provenance:
         stream = self._tables.stream

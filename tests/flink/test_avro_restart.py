@@ -45,7 +45,7 @@ def asked(
     lake: Lake, registry: dict[str, list[tuple[int, Any]]], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[StreamJob, list[tuple[str, Any]]]]:
     """A job that Flink took and forgot; and what Flink was asked."""
-    monkeypatch.setattr(jobs, "starts_of", lambda *_: {})  # no broker
+    monkeypatch.setattr(jobs, "starts_of", lambda *_, **__: {})  # no broker
     monkeypatch.setattr(jobs, "places_of", lambda *_, **__: PLACES)
     flink = {key: list(replies) for key, replies in REPLIES.items()}
     with answering(registry) as (url, _), answering(flink) as (address, said):

@@ -1,6 +1,8 @@
 """What `headrace flink` prints: what runs in a shell and what programs read."""
 
+import contextlib
 import json
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -8,13 +10,15 @@ import yaml
 from typer.testing import CliRunner
 
 from headrace.api import Lake
+from headrace.cli import flink
 from headrace.cli.main import make_app
 from headrace.config import Settings
 from headrace.errors import FlinkCannotError, StreamOwnedError
-from headrace.flink import jobs
+from headrace.flink import handover, jobs, recovery
 from headrace.flink.handover import to_flink
 from headrace.flink_access import FlinkAccess
 from headrace.ingest.owner import FLINK, HEADRACE
+from headrace.ingest.sources.holes import AcceptedGap
 from tests.flink.contracts import EVERY_TYPE, PLACES, contract
 from tests.raising import refused
 
@@ -76,6 +80,31 @@ def test_statements_are_printed_once_and_alone_so_that_they_can_be_piped() -> No
     said = json.loads(told.stdout)
     assert said["sql"].rstrip() == text.stdout.rstrip()
     assert set(said) == {"sql", "plan"}
+
+
+@pytest.mark.parametrize("said", [["stop"], ["handover", "--to", "headrace"]])
+@pytest.mark.usefixtures("home")
+def test_lost_records_are_accepted_of_a_stream_alone(
+    said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accepted: list[object] = []
+
+    def take(*_: object, **more: object) -> None:
+        accepted.append(more["accepted"])
+        raise StreamOwnedError("things", owner=HEADRACE, epoch=0, wanted=FLINK)
+
+    @contextlib.contextmanager
+    def named(name: str) -> Generator[str]:
+        yield name
+
+    monkeypatch.setattr(recovery, "stop", take)
+    monkeypatch.setattr(handover, "to_headrace", take)
+    monkeypatch.setattr(flink, "stream_job", named)
+    command, *more = said
+    for name, status in (("things", 1), ("a.view", 2)):
+        words = ["flink", command, name, *more, "--accept-gap", "0:8-10"]
+        assert CliRunner().invoke(make_app(), words).exit_code == status
+    assert accepted == [(AcceptedGap(0, 8, 10),)]
 
 
 @pytest.mark.parametrize("said", [["things", "--to", "flink"], ["a.view", "--to", "headrace"]])

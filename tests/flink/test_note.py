@@ -1,8 +1,6 @@
 """Taking note of rows and letters that another writer committed, proven by the topic."""
 
 import dataclasses
-import json
-from collections.abc import Sequence
 
 import pytest
 
@@ -15,7 +13,6 @@ from headrace.definitions.properties import (
 from headrace.definitions.stream import Stream
 from headrace.errors import (
     HandoverError,
-    OffsetGapError,
     RecordsMissingError,
     StreamOwnedError,
     TopicReplacedError,
@@ -29,26 +26,18 @@ from headrace.ingest.audit import Audit, plan_audit, run_audit
 from headrace.ingest.owner import FLINK, HEADRACE, Owner
 from headrace.ingest.positions import Positions
 from headrace.ingest.run import ingest
-from headrace.ingest.sources.base import PositionsOf, Source, SourcePartition
-from headrace.ingest.sources.holes import AcceptedGap
-from headrace.ingest.sources.kafka import KafkaSource
+from headrace.ingest.sources.base import PositionsOf, SourcePartition
 from headrace.ingest.sources.kafka_client import Range
 from headrace.ingest.sources.kafka_start import Mark, plan_start
 from headrace.tables.commits import attempt
 from headrace.tables.commits.operations import move_properties
 from tests.flink.contracts import contract
+from tests.flink.notes import value, written_by_another
 from tests.ingest.log_source import Entry, Log, LogReader, LogSource
-from tests.mock_kafka import MockKafka
 from tests.raising import refused
 
 pytestmark = pytest.mark.slow
 TOPIC_ID = "first"
-
-
-def value(number: int) -> bytes:
-    if number % 5 == 0:
-        return b"not JSON"
-    return json.dumps({"id": str(number), "at": f"2026-01-01T00:{number % 60:02}:00Z"}).encode()
 
 
 def log(offsets: list[int], *, end: int) -> Log:
@@ -66,20 +55,6 @@ def topic() -> LogSource:
     return LogSource(
         {0: log([0, 1, 2, 5, 6, 8], end=10), 1: log(list(range(7)), end=7), 2: log([], end=0)}
     )
-
-
-def written_by_another(lake: Lake, stream: Stream, topic: Source) -> dict[str, str]:
-    """Write rows and letters of a topic, and forget how far; return what was said of it."""
-    ingest(lake, stream, source=topic)
-    table = lake.table(stream.table)
-    said = dict(table.head().properties)
-    keys = [OFFSETS_PREFIX + stream.name, ABSENT_PREFIX + stream.name, WATERMARK]
-    keys += [each for each in said if each.startswith("headrace.source_files.")]
-    keys += ["headrace.event_times"]
-    owner = Owner(by=FLINK, epoch=1).note(stream=stream.name)
-    there = [each for each in keys if each in said]
-    move_properties(table, lambda _: {**dict.fromkeys(there), **owner})
-    return said
 
 
 def test_what_is_noted_is_what_headrace_itself_would_have_said(
@@ -195,64 +170,6 @@ def test_a_partition_is_recognized_by_its_topic_where_only_offsets_without_recor
     assert (at.offset, Mark.of(at.fingerprint)) == (4, Mark(topic_id=TOPIC_ID, partition=0))
 
 
-@pytest.mark.parametrize("early", [0, 4])
-def test_records_that_a_topic_deleted_before_its_first_note_are_no_missing_ones(
-    lake: Lake, stream: Stream, early: int
-) -> None:
-    with MockKafka() as cluster:
-        cluster.create("things", 2)
-        cluster.produce("things", [value(each) for each in range(20)], partition=0)
-        cluster.delete_records("things", 0, 10 - early)
-        source = KafkaSource("things", {"bootstrap.servers": cluster.servers})
-        said = written_by_another(lake, stream, source)
-        cluster.delete_records("things", 0, 10)
-        assert take_note(lake, stream, complete=True, source=source).records == 10 + early
-    now = lake.table(stream.table).head().properties
-    assert now[ABSENT_PREFIX + stream.name] == said[ABSENT_PREFIX + stream.name]
-    (audited,) = run_audit(lake, plan_audit(lake, stream)).partitions
-    assert (audited.verdict, audited.consumed, audited.absent) == ("exact", 20, 10 - early)
-
-
-@pytest.mark.parametrize("written", [12, 10, 8])
-def test_records_that_a_topic_deleted_before_the_next_note_are_proven_by_the_table(
-    lake: Lake, stream: Stream, monkeypatch: pytest.MonkeyPatch, written: int
-) -> None:
-    with MockKafka() as cluster:
-        cluster.create("things", 1)
-        cluster.produce("things", [value(each) for each in range(written)], partition=0)
-
-        def opened(*_: object, accepted: Sequence[AcceptedGap] = ()) -> Source:
-            return KafkaSource("things", {"bootstrap.servers": cluster.servers}, accepted=accepted)
-
-        monkeypatch.setattr(note, "open_source", opened)
-        written_by_another(lake, stream, opened())
-        noted = {OFFSETS_PREFIX + stream.name: json.dumps({"things": 5})}
-        move_properties(lake.table(stream.table), lambda _: dict(noted))
-        cluster.produce("things", [value(each) for each in range(written, 20)], partition=0)
-        cluster.delete_records("things", 0, 10)
-        if written < 10:
-            with refused(OffsetGapError, partition=0, first=5, end=10):
-                take_note(lake, stream, complete=False)
-            return
-        found = take_note(lake, stream, complete=True)
-        assert (found.records, found.ends) == (written - 5, {SourcePartition("things", 0): written})
-    assert ABSENT_PREFIX + stream.name not in lake.table(stream.table).head().properties
-
-
-def test_records_that_another_writer_passed_over_and_the_topic_deleted_are_named(
-    lake: Lake, stream: Stream
-) -> None:
-    with MockKafka() as cluster:
-        cluster.create("things", 1)
-        cluster.produce("things", [value(each) for each in range(5)], partition=0)
-        source = KafkaSource("things", {"bootstrap.servers": cluster.servers})
-        written_by_another(lake, stream, source)
-        cluster.produce("things", [value(each) for each in range(5, 20)], partition=0)
-        cluster.delete_records("things", 0, 10)
-        with refused(OffsetGapError, partition=0, first=5, end=10):
-            take_note(lake, stream, complete=False, source=source)
-
-
 def test_headrace_writes_nothing_of_a_stream_that_flink_owns(
     lake: Lake, stream: Stream, topic: LogSource
 ) -> None:
@@ -322,7 +239,7 @@ def test_letters_before_which_rows_are_missing_keep_a_stream_from_flink(
 ) -> None:
     ingest(lake, stream, source=topic)
     job = StreamJob(lake, stream, access=FlinkAccess(uri="http://no", gateway_uri="http://no"))
-    monkeypatch.setattr(StreamJob, "sql", lambda *_, **__: None)
+    monkeypatch.setattr(StreamJob, "_sql", lambda *_, **__: None)
     monkeypatch.setattr(StreamJob, "submit", lambda _: None)
     monkeypatch.setattr(StreamJob, "running", lambda *_: None)
     monkeypatch.setattr(Gateway, "check", lambda _: None)

@@ -23,6 +23,7 @@ from tests.conftest import ROOT
 from tests.ingest.factories import dead_of, json_line, make_stream, rows_of
 from tests.mock_kafka import MockKafka
 from tests.processes import CONTEXT, exit_code
+from tests.raising import refused
 from tests.waiting import WAIT_S, wait_until
 
 pytestmark = pytest.mark.slow
@@ -114,6 +115,15 @@ def test_records_lost_to_retention_stop_the_stream_until_the_gap_is_accepted_and
             properties = lake.table(STREAM.table).head().properties
             assert f'"{TOPIC}:10-25"' in properties["headrace.gaps.things"]
             assert ingest(lake, STREAM).commits == 0
+            # nothing is left after what is lost
+            cluster.produce(TOPIC, values(10, 5), partition=1)
+            cluster.delete_records(TOPIC, 1, 15)
+            with refused(OffsetGapError, partition=1, first=10, end=15):
+                ingest(lake, STREAM)
+            accepted = [AcceptedGap(1, 10, 15)]
+            ingest(lake, STREAM, source=open_source(STREAM, lake.settings, accepted=accepted))
+            assert ingest(lake, STREAM).commits == 0
+            assert verdicts(lake) == [(0, 30, "exact"), (1, 15, "exact")]
 
 
 def test_framed_values_evolve_and_are_replayed_as_they_were(tmp_path: Path) -> None:

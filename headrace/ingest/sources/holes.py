@@ -1,7 +1,7 @@
 """Offsets without records: why a range is empty, and which missing ranges a user accepts."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import NamedTuple, Self
 
@@ -49,6 +49,14 @@ class AcceptedGap(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.partition}:{self.first}-{self.end}"
+
+
+def accepts(accepted: Iterable[AcceptedGap], partition: int, lost: Hole) -> bool:
+    """Whether a user accepted that these offsets are missing."""
+    return any(
+        each.partition == partition and each.first <= lost.first and lost.end <= each.end
+        for each in accepted
+    )
 
 
 def merged(holes: Sequence[Hole]) -> tuple[Hole, ...]:

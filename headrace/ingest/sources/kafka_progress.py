@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from confluent_kafka import Message
 
-from headrace.ingest.sources.holes import Hole
+from headrace.ingest.sources.holes import Hole, HoleKind
 from headrace.ingest.sources.kafka_records import Fetched, Messages
 from headrace.ingest.sources.kafka_start import Mark, check_same_record
 
@@ -34,6 +34,12 @@ class Progress:
     holes: list[Hole] = field(default_factory=list[Hole])
     seen: int = 0
     moved_s: float = field(default_factory=time.monotonic)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether there is something to return: up to its end, or that a user accepted what is lost."""
+        lost = any(each.kind is HoleKind.LOST for each in self.holes)
+        return self.expected < self.end or lost
 
     def keep(self, found: Messages, so_far: Fetched, *, follow: bool) -> int:
         """Add the messages that are due to `so_far`, and return their number.

@@ -27,7 +27,7 @@ from headrace.ingest.sources.base import (
     Records,
     SourcePartition,
 )
-from headrace.ingest.sources.holes import AcceptedGap, Hole, HoleKind, merged
+from headrace.ingest.sources.holes import AcceptedGap, Hole, HoleKind, accepts, merged
 from headrace.ingest.sources.kafka_client import KafkaClient, TopicFacts, at
 from headrace.ingest.sources.kafka_gaps import DAMAGED, explain, gaps_of
 from headrace.ingest.sources.kafka_progress import Progress, mark_of
@@ -39,12 +39,7 @@ from headrace.ingest.sources.kafka_records import (
     one_type,
     records_of,
 )
-from headrace.ingest.sources.kafka_start import (
-    Mark,
-    Start,
-    accepts,
-    plan_start,
-)
+from headrace.ingest.sources.kafka_start import Mark, Start, plan_start
 
 _MESSAGES = 10_000  # of one call of the client
 _BYTES_MAX = 64 * 1024 * 1024  # of one batch
@@ -100,7 +95,7 @@ class KafkaReader:
     @property
     def drained(self) -> bool:
         """Whether each partition is read to its end: that of the opening, or the one known last."""
-        return not any(each.expected < each.end for each in self._progress.values())
+        return not any(each.is_due for each in self._progress.values())
 
     @property
     def active(self) -> Collection[SourcePartition]:
@@ -233,7 +228,7 @@ class KafkaReader:
             last = int(offsets[-1]) + 1 if len(offsets) else each.expected
             seen = each.seen if self._follow else min(each.seen, each.end)
             end = last if number in self._held else max(last, seen)
-            if end > each.expected:
+            if end > each.expected or (each.is_due and each.expected >= each.end):
                 ends[number] = end
                 gaps[number] = gaps_of(each.expected, offsets, end)
         explained = self._explained(gaps)

@@ -6,7 +6,7 @@ from typing import Self
 
 from headrace.errors import LogTruncatedError, OffsetGapError, TopicReplacedError
 from headrace.ingest.sources.base import Position
-from headrace.ingest.sources.holes import AcceptedGap, Hole, HoleKind
+from headrace.ingest.sources.holes import AcceptedGap, Hole, HoleKind, accepts
 from headrace.ingest.sources.kafka_client import Range
 
 _FORM = "kafka1"
@@ -131,14 +131,6 @@ def plan_start(
         read_from=mark.offset if is_readable and mark is not None else expected,
         holes=holes,
         mark=mark,
-    )
-
-
-def accepts(accepted: Iterable[AcceptedGap], partition: int, lost: Hole) -> bool:
-    """Whether a user accepted that these offsets are missing."""
-    return any(
-        each.partition == partition and each.first <= lost.first and lost.end <= each.end
-        for each in accepted
     )
 
 
