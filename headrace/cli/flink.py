@@ -16,7 +16,7 @@ from headrace.cli.waiting import waiting
 from headrace.errors import Remedy
 
 if TYPE_CHECKING:
-    from headrace.flink.job import JobStatus
+    from headrace.flink.job_status import JobStatus
     from headrace.ingest.sources.holes import AcceptedGap
 
 Subject = Annotated[

@@ -32,6 +32,11 @@ def disorder_of(stream: Stream) -> timedelta:
     return _INGESTED_DISORDER if stream.known_at.ingested else stream.allowed_lateness
 
 
+def ahead_of(stream: Stream) -> timedelta:
+    """Return by how much later than it comes into the table an event may be known, as its contract says."""
+    return stream.known_at.after_event or timedelta(0)
+
+
 @dataclass(frozen=True, kw_only=True)
 class WindowRows:
     """A window view with what its rows take from the stream of its events.
@@ -40,19 +45,29 @@ class WindowRows:
         windows: The view.
         entity_types: The types of the entity columns.
         disorder: By how much an event may be known before others that came into the table earlier.
+        ahead: By how much later than it comes into the table an event may be known.
+        skew: By how much the clock may be wrong by which events are known.
 
     """
 
     windows: Windows
     entity_types: tuple[pa.DataType, ...]
     disorder: timedelta
+    ahead: timedelta
+    skew: timedelta
 
     @classmethod
     def of(cls, windows: Windows, stream: Stream) -> "WindowRows":
         """Take from a stream what it says of its events."""
         schema = stream.table_schema()
         types = tuple(schema.field(name).type for name in windows.entity)
-        return cls(windows=windows, entity_types=types, disorder=disorder_of(stream))
+        return cls(
+            windows=windows,
+            entity_types=types,
+            disorder=disorder_of(stream),
+            ahead=ahead_of(stream),
+            skew=stream.allowed_clock_skew,
+        )
 
     @property
     def table(self) -> TableName:

@@ -13,6 +13,11 @@ def shown(subject: str) -> str:
     return f"`{subject}`" if "." in subject else f"stream `{subject}`"
 
 
+def _begin_again(subject: str) -> Remedy:
+    advice = "begin another job after the rows that are there"
+    return Remedy.run("flink", "handover", subject, "--to", "flink", advice=advice)
+
+
 class FlinkUnavailableError(LakeError):
     """Flink's JobManager or its SQL gateway does not answer."""
 
@@ -143,16 +148,19 @@ class FlinkJobLostError(LakeError):
 class FlinkJobUnwellError(LakeError):
     """A job runs, but does not do its work."""
 
-    def __init__(self, stream: str, *, job: str, faults: Mapping[str, str]) -> None:
+    def __init__(
+        self, stream: str, *, job: str, faults: Mapping[str, str], begins_again: bool = False
+    ) -> None:
+        """Name each fault; `begins_again` says that another job mends them, which begins at the table."""
         self.stream, self.job, self.faults = stream, job, dict(faults)
+        self.begins_again = begins_again
         listed = "; ".join(f"{name}: {what}" for name, what in faults.items())
+        advice = "repair what is named, else take it from Flink"
+        remedy = Remedy(advice=advice, command=("flink", "handover", stream, "--to", "headrace"))
         super().__init__(
             f"job `{job}` of {shown(stream)} is not well: {listed}",
             state=_LEFT,
-            remedy=Remedy(
-                advice="repair what is named, else take it from Flink",
-                command=("flink", "handover", stream, "--to", "headrace"),
-            ),
+            remedy=_begin_again(stream) if begins_again else remedy,
         )
 
 
@@ -236,6 +244,18 @@ class JobChangedError(LakeError):
                 "flink",
                 advice="start from the table's offsets",
             ),
+        )
+
+
+class FollowedColumnWidenedError(LakeError):
+    """A column of a table that a job follows became wider, and the state of the job does not fit it."""
+
+    def __init__(self, subject: str, *, what: str) -> None:
+        self.subject, self.what = subject, what
+        super().__init__(
+            f"the job of {shown(subject)} cannot go on: {what}",
+            state=NOTHING_CHANGED,
+            remedy=_begin_again(subject),
         )
 
 

@@ -49,7 +49,8 @@ class Missing:
         """Where a job begins once they are there."""
         head = self.events.snapshot
         assert head is not None  # there are events
-        return Begin.at(head, after_us=self.until_us)
+        schema_id = self.events.metadata.current_schema_id
+        return Begin.at(head, after_us=self.until_us, schema_id=schema_id)
 
 
 def feature_table(lake: OpenLake, rows: WindowRows) -> LakeTable:

@@ -18,15 +18,17 @@ class Begin:
         after_us: The end of a tile; all events known before it are in `snapshot_id` of their table.
         snapshot_id: The first snapshot of the events that is followed.
         history_id: What is read first, all of it; None if there is nothing.
+        schema_id: The schema of their table then; None if an earlier version began.
 
     """
 
     after_us: int
     snapshot_id: int
     history_id: int | None
+    schema_id: int | None = None
 
     @classmethod
-    def at(cls, head: Snapshot, *, after_us: int) -> Self:
+    def at(cls, head: Snapshot, *, after_us: int, schema_id: int | None = None) -> Self:
         """Begin at the head of a table: what it appended is followed, what was there before is read first.
 
         The source passes over snapshots that are no appends. Of such a head all rows are read first:
@@ -34,7 +36,12 @@ class Begin:
         """
         appended = head.summary is not None and head.summary.operation is Operation.APPEND
         before = head.parent_snapshot_id if appended else head.snapshot_id
-        return cls(after_us=after_us, snapshot_id=head.snapshot_id, history_id=before)
+        return cls(
+            after_us=after_us,
+            snapshot_id=head.snapshot_id,
+            history_id=before,
+            schema_id=schema_id,
+        )
 
     @classmethod
     def read(cls, properties: Mapping[str, str]) -> Self | None:

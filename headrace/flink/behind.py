@@ -33,6 +33,9 @@ class Followed:
         snapshot_id: The snapshot with which the job began.
         disorder: By how much a row may be known before others that came earlier.
         source: The name by which the job's statements read it.
+        skew: By how much the clock may be wrong by which its rows are known.
+        columns: The columns that they read.
+        schema_id: The table's schema when the job began; None if an earlier version began it.
 
     """
 
@@ -40,6 +43,9 @@ class Followed:
     snapshot_id: int
     disorder: dt.timedelta
     source: str
+    skew: dt.timedelta
+    columns: frozenset[str]
+    schema_id: int | None
 
 
 def behind(manager: JobManager, job_id: str, followed: Followed, newest: dt.datetime) -> str:
@@ -63,15 +69,20 @@ def behind(manager: JobManager, job_id: str, followed: Followed, newest: dt.date
     return f"it has read {what}, which has what was known at {newest:{_SHOWN}}"
 
 
-def newest_known(table: LakeTable, *, since: int, before_ms: int) -> dt.datetime | None:
+def newest_known(
+    table: LakeTable, *, since: int, before_ms: int, skew: dt.timedelta
+) -> dt.datetime | None:
     """Return when the newest row was known of those that came last before a moment; None if none came.
 
+    One that says it is known later than it came, by a wrong clock, moves no job's time any further than that,
+    and none at all if it is beyond `skew`: then None.
     What is compacted or expired since is not known to have come then, and not looked at.
 
     Args:
         table: The table.
         since: The snapshot with which nothing more is looked at.
         before_ms: The moment.
+        skew: By how much the clock may be wrong by which rows are known.
 
     """
     metadata = table.iceberg().metadata
@@ -79,7 +90,7 @@ def newest_known(table: LakeTable, *, since: int, before_ms: int) -> dt.datetime
     at = metadata.current_snapshot_id
     while at is not None and at != since and at in there:
         if there[at].timestamp_ms <= before_ms and _has_new_rows(there[at]):
-            return _known(table, there[at])
+            return _known(table, there[at], skew=skew)
         at = there[at].parent_snapshot_id
     return None
 
@@ -91,7 +102,7 @@ def _has_new_rows(snapshot: Snapshot) -> bool:
     return int(summary.additional_properties.get("added-records", "0")) > 0
 
 
-def _known(table: LakeTable, snapshot: Snapshot) -> dt.datetime | None:
+def _known(table: LakeTable, snapshot: Snapshot, *, skew: dt.timedelta) -> dt.datetime | None:
     """Read it from the bounds of the files that a snapshot added."""
     opened = table.iceberg()
     column = opened.schema().find_field(KNOWN_AT).field_id
@@ -103,7 +114,10 @@ def _known(table: LakeTable, snapshot: Snapshot) -> dt.datetime | None:
         if entry.snapshot_id == snapshot.snapshot_id
         and column in (entry.data_file.upper_bounds or {})
     ]
-    return EPOCH + max(found) * ONE_US if found else None
+    came_us = snapshot.timestamp_ms * 1000
+    if not found or max(found) > came_us + skew // ONE_US:
+        return None
+    return EPOCH + min(max(found), came_us) * ONE_US
 
 
 def _reached_ms(manager: JobManager, job_id: str, source: str) -> int | None:

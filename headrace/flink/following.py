@@ -4,14 +4,18 @@ Time is when rows became known. What was there before is read in any order, so i
 later snapshot moves it.
 """
 
+import datetime as dt
 from collections.abc import Sequence
 
+from headrace.definitions.stream import KNOWN_AT, Stream
+from headrace.definitions.window_rows import ahead_of, disorder_of
 from headrace.flink.begin import Begin
 from headrace.flink.statements import named
 from headrace.identifiers import quote_text
 
 _DAYS_DIGITS = 3  # as many as Flink takes
 _NO_TIME = "to_timestamp_ltz(0, 3)"
+_ONE_MS = dt.timedelta(milliseconds=1)
 
 
 def news(
@@ -62,6 +66,26 @@ def history(
 
 def _watermark(time: str | None, mark: str) -> tuple[str, ...]:
     return () if time is None else (f"watermark for {time} as {mark}",)
+
+
+def mark_after(*, disorder: dt.timedelta, ahead: dt.timedelta, skew: dt.timedelta) -> str:
+    """Write the watermark after a row: no later row that keeps its contract is known before it.
+
+    A row of a wrong clock, which says that it is known in a year, would make all rows until then late. So
+    one that is known later than a contract lets clocks be wrong moves nothing, also where a job reads what
+    came long ago; and none moves the watermark beyond the time at which it is read.
+    """
+    known, latest = f"cast(`{KNOWN_AT}` as timestamp_ltz(3))", "current_row_timestamp()"
+    latest, wrong = later(latest, ahead // _ONE_MS), later(latest, (ahead + skew) // _ONE_MS)
+    mark = f"case when {known} <= {latest} then {known} when {known} <= {wrong} then {latest} end"
+    return later(mark, -(disorder // _ONE_MS))
+
+
+def mark_of(stream: Stream) -> str:
+    """Write the watermark after a row of a stream's table."""
+    return mark_after(
+        disorder=disorder_of(stream), ahead=ahead_of(stream), skew=stream.allowed_clock_skew
+    )
 
 
 def _source(name: str, table: str, options: dict[str, str], columns: Sequence[str]) -> str:

@@ -14,7 +14,7 @@ from pyiceberg.table.metadata import TableMetadata
 from headrace.definitions.properties import EPOCH_PREFIX, LETTERS_SINCE_PREFIX
 from headrace.errors import HandoverError
 from headrace.flink.committed import begun, sequence_of
-from headrace.flink.job import JobStatus
+from headrace.flink.job_status import JobStatus
 from headrace.flink.jobs import StreamJob
 from headrace.flink.note import take_note
 from headrace.flink.recovery import stop

@@ -17,6 +17,7 @@ SCHEMAS = "schemas-unavailable"
 REGISTRY = "registry-unavailable"
 NO_SLOTS = "no-slots"
 ORDER = "tables-out-of-order"
+WIDENED = "column-widened"
 _SCHEDULER = "jobmanager.scheduler"
 WAITING = "CREATED"  # Flink's word for a job to which no worker was given
 

@@ -2,13 +2,12 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from pyiceberg.table.metadata import TableMetadata
 
 from headrace import clock
 from headrace.errors import (
-    FlinkJobUnwellError,
     LakeError,
     SchemaUnavailableError,
     StreamOwnedError,
@@ -19,6 +18,7 @@ from headrace.flink.checkpoints import STATE_PATH, refuse_foreign
 from headrace.flink.client import Gateway, JobManager, JobOverview
 from headrace.flink.committed import committed_checkpoint, writers_in
 from headrace.flink.health import CHANGED, SCHEMAS, WAITING, Health, health, no_slots
+from headrace.flink.job_status import JobStatus
 from headrace.flink.places import access_of
 from headrace.flink.session import SESSION
 from headrace.flink.statements import JobSql
@@ -27,18 +27,6 @@ from headrace.identifiers import TableName
 from headrace.ingest.owner import BATCH, FLINK, Owner
 from headrace.tables.commits.operations import move_properties
 from headrace.tables.lake import LakeTable, OpenLake
-
-
-@dataclass(frozen=True, kw_only=True)
-class JobStatus:
-    """What is known of a stream's job; `health` is None where headrace owns the stream."""
-
-    stream: str
-    owner: str
-    epoch: int
-    job: str
-    job_id: str
-    health: Health | None
 
 
 class FlinkJob(ABC):
@@ -244,6 +232,9 @@ class FlinkJob(ABC):
         """Refuse what a job that is not known wrote, and another would write again; see `refuse_writers`."""
         self.refuse_writers(owner)
 
+    def refuse_outgrown(self) -> None:
+        """Refuse to restore a state that no longer fits what the job reads; see `TableJob`."""
+
     def refuse_writers(self, owner: Owner) -> None:
         """Refuse what was committed to the table by others than the jobs of an epoch.
 
@@ -285,15 +276,5 @@ class FlinkJob(ABC):
             FlinkJobUnwellError: Naming each fault and the root exception.
 
         """
-        self.refuse_unwell(found := self.status())
+        (found := self.status()).refuse_unwell()
         return found
-
-    def refuse_unwell(self, found: JobStatus) -> None:
-        """Refuse a job with faults.
-
-        Raises:
-            FlinkJobUnwellError: Naming each fault and the root exception.
-
-        """
-        if found.health is not None and found.health.faults:
-            raise FlinkJobUnwellError(self.subject, job=found.job, faults=found.health.faults)

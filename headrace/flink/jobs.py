@@ -9,7 +9,8 @@ from headrace.flink.client import JobOverview
 from headrace.flink.committed import committed_checkpoint
 from headrace.flink.health import Health, not_committed
 from headrace.flink.ingest_sql import ingest_sql
-from headrace.flink.job import FlinkJob, JobStatus
+from headrace.flink.job import FlinkJob
+from headrace.flink.job_status import JobStatus
 from headrace.flink.letter_writers import letter_writers
 from headrace.flink.places import places_of
 from headrace.flink.starts import starts_of

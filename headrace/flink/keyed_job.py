@@ -18,7 +18,7 @@ from headrace.errors import (
 from headrace.flink.client import JobOverview
 from headrace.flink.committed import begun
 from headrace.flink.health import NO_COMMIT, ORDER, REGISTRY, Health
-from headrace.flink.job import JobStatus
+from headrace.flink.job_status import JobStatus
 from headrace.flink.keyed_begin import (
     KeyedBegin,
     opened,
@@ -32,6 +32,7 @@ from headrace.flink.session import SESSION
 from headrace.flink.statements import JobSql
 from headrace.flink.table_job import TableJob
 from headrace.flink.unread import upserted
+from headrace.flink.widened import schema_at, widened
 from headrace.flink_access import FlinkAccess
 from headrace.ingest.owner import Owner
 from headrace.interop.paimon.client import PaimonWarehouse
@@ -207,6 +208,17 @@ class KeyedJob(TableJob):
             return {}
         what = f"snapshot {wrote[0]} of it is of a batch, as of a `delete`, and its job knows nothing of it"
         return {BATCH: f"{what}: hand it to headrace, drop it, and hand it to Flink again"}
+
+    def is_outgrown(self) -> bool:
+        """Whether a column of the stream's table became wider than the job can read."""
+        metadata = self.table.iceberg().metadata
+        found = widened(
+            metadata,
+            table=str(self.table_name),
+            schema_id=schema_at(metadata, self.begin.snapshot_id),
+            columns=self.stream.table_schema().names,
+        )
+        return bool(found)
 
     def refuse_writers(self, owner: Owner) -> None:
         """Let others write the stream's table: this job writes another one."""

@@ -69,6 +69,17 @@ class LiveSamples:
         """How long before a revision rows may have become known that matter to it."""
         return self.ends_us * ONE_US + 2 * self.apart + CORRECTED_WITHIN
 
+    def columns_of(self, stream: Stream) -> frozenset[str]:
+        """Return the columns of a stream's table that a job reads, but for times and places."""
+        recipe, table = self.recipe, str(stream.table)
+        found = {each.key for each in recipe.repeats if each.table == table}
+        if table == recipe.exposures:
+            found |= {recipe.id, *recipe.entities, *recipe.columns}
+        for label in recipe.labels:
+            if label.table == table:
+                found |= {label.key, *((label.value,) if label.has_column else ())}
+        return frozenset(found)
+
 
 def live_samples(lake: OpenLake, sample_set: SampleSet) -> LiveSamples:
     """Resolve a sample set that a job can follow.

@@ -11,7 +11,8 @@ from headrace.errors import (
 )
 from headrace.flink.checkpoints import Checkpoint, newest_checkpoint, refuse_missing
 from headrace.flink.client import JobOverview, root_exception
-from headrace.flink.job import FlinkJob, JobStatus
+from headrace.flink.job import FlinkJob
+from headrace.flink.job_status import JobStatus
 from headrace.flink.jobs import StreamJob
 from headrace.flink.note import Noted, take_note
 from headrace.flink.stopping import stop_with_savepoint
@@ -79,6 +80,7 @@ def restore(job: FlinkJob, *, checkpoint: str | None = None) -> JobStatus:
         NoCheckpointError: If there is none, or the given one is not whole, or of another job.
         OldCheckpointError: If rows of a newer one are in the table.
         JobChangedError: If the contract changed since.
+        FollowedColumnWidenedError: If a table that it follows did, so that its state does not fit.
         TwoOwnersError: If a job wrote that is not known, as one that was restored, and lost before it was
             written down: what it wrote would be there twice.
 
@@ -89,6 +91,7 @@ def restore(job: FlinkJob, *, checkpoint: str | None = None) -> JobStatus:
         job.adopt(owner, found)
         return job.status()
     job.refuse_lost(owner)
+    job.refuse_outgrown()
     start = _checkpoint(job, owner, checkpoint)
     committed = job.committed(owner)
     if start.number < committed:

@@ -47,7 +47,7 @@ def begins_now(lake: OpenLake, live: LiveSamples) -> dict[str, Begin]:
 
 def _begin(head: TableVersion, after_us: int) -> Begin:
     assert head.snapshot is not None  # it has rows
-    return Begin.at(head.snapshot, after_us=after_us)
+    return Begin.at(head.snapshot, after_us=after_us, schema_id=head.metadata.current_schema_id)
 
 
 def _newest(lake: OpenLake, versions: Iterable[TableVersion]) -> list[int | None]:

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 from headrace.config import Settings
-from headrace.definitions.window_rows import disorder_of
+from headrace.definitions.window_rows import ahead_of, disorder_of
 from headrace.errors import FlinkCannotSamplesError
 from headrace.flink.begin import Begin
 from headrace.flink.behind import Followed
 from headrace.flink.committed import begun
-from headrace.flink.job import JobStatus
+from headrace.flink.job_status import JobStatus
 from headrace.flink.live_samples import LiveSamples
 from headrace.flink.places import catalog_of, hidden
 from headrace.flink.sample_begin import begins_now, begins_of, noted
@@ -45,6 +45,9 @@ class SampleJob(TableJob):
                 snapshot_id=begins[str(stream.table)].snapshot_id,
                 disorder=disorder_of(stream),
                 source=source,
+                skew=ahead_of(stream) + stream.allowed_clock_skew,
+                columns=self.live.columns_of(stream),
+                schema_id=begins[str(stream.table)].schema_id,
             )
             for source, stream in followed_by(self.live).items()
         ]

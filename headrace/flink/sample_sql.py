@@ -13,10 +13,17 @@ import pyarrow.types as pt
 
 from headrace.clock import ONE_US
 from headrace.definitions.stream import EVENT_TIME, KNOWN_AT, Stream
-from headrace.definitions.window_rows import disorder_of
 from headrace.flink.begin import Begin
 from headrace.flink.columns import sql_type
-from headrace.flink.following import history, interval, later, news, place_of, text_of
+from headrace.flink.following import (
+    history,
+    interval,
+    later,
+    mark_of,
+    news,
+    place_of,
+    text_of,
+)
 from headrace.flink.live_samples import LiveSamples
 from headrace.flink.statements import JobSql, create_catalog, named, plan_of
 from headrace.identifiers import quote_text
@@ -87,7 +94,8 @@ class _Text:
 
     def _followed(self, name: str, stream: Stream, *, time: str) -> list[str]:
         table, computed = str(stream.table), (f"_time as {time}",)
-        begin, mark = self._begins[table], later(_KNOWN, -_ms(disorder_of(stream) // ONE_US))
+        begin = self._begins[table]
+        mark = mark_of(stream)
         before = history(f"{name}_before", table, begin, computed=computed, time="_time")
         now = news(f"{name}_news", table, begin, computed=computed, time="_time", mark=mark)
         return [now, *([] if before is None else [before])]

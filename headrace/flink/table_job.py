@@ -6,14 +6,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from headrace import clock
-from headrace.errors import DatabaseUnavailableError, FlinkStopError, TwoOwnersError
+from headrace.errors import (
+    DatabaseUnavailableError,
+    FlinkStopError,
+    FollowedColumnWidenedError,
+    TwoOwnersError,
+)
 from headrace.flink.behind import Followed, behind, newest_known
 from headrace.flink.client import JobOverview
-from headrace.flink.health import REGISTRY, Health, out_of_order
-from headrace.flink.job import FlinkJob, JobStatus
+from headrace.flink.health import REGISTRY, WIDENED, Health, out_of_order
+from headrace.flink.job import FlinkJob
+from headrace.flink.job_status import JobStatus
 from headrace.flink.late import late_rows
 from headrace.flink.recovery import stop_job
 from headrace.flink.unread import unread_since, upserted
+from headrace.flink.widened import schema_at, widened
 from headrace.ingest.owner import BATCH, FLINK, HEADRACE, Owner
 from headrace.tables.lake import LakeTable
 
@@ -51,8 +58,37 @@ class TableJob(FlinkJob):
             return self.hand_over()
         return self.submit_owned()
 
+    def widened(self) -> str:
+        """Say which column that the job of this epoch reads became wider; empty if none did."""
+        for each in self.followed():
+            metadata = self.lake.table(each.table).iceberg().metadata
+            schema_id = each.schema_id
+            if schema_id is None:
+                schema_id = schema_at(metadata, each.snapshot_id)
+            found = widened(metadata, table=each.table, schema_id=schema_id, columns=each.columns)
+            if found:
+                return found
+        return ""
+
+    def refuse_outgrown(self) -> None:
+        """Refuse to restore a state in which a column is narrower than in the table that is followed.
+
+        Raises:
+            FollowedColumnWidenedError: If it is.
+
+        """
+        what = self.widened()
+        if what:
+            raise FollowedColumnWidenedError(self.subject, what=what)
+
+    def is_outgrown(self) -> bool:
+        """Whether the job of this epoch may fail for ever, so that it writes no savepoint."""
+        return bool(self.widened())
+
     def hand_over(self) -> JobStatus:
         """Begin the job of a new epoch if the gateway is there; raises what `begin_again` does.
+
+        One that cannot read a table any more is cancelled before: another one goes on after its rows.
 
         Raises:
             FlinkUnavailableError, FlinkRefusedError: If it is not there, and nothing was changed; or if the
@@ -60,6 +96,10 @@ class TableJob(FlinkJob):
 
         """
         self.gateway.check()
+        owner = self.owner
+        if owner.by == FLINK and self.widened():
+            self.declared()  # it may refuse: lists become no wider
+            self._cancel(owner)
         return self.begin_again()
 
     def stop(self) -> Owner:
@@ -75,7 +115,8 @@ class TableJob(FlinkJob):
     def release(self) -> None:
         """Stop the job if it runs, and let nobody write the rows until a job begins again.
 
-        A batch is cancelled: it has no savepoint, and has committed all or nothing.
+        A batch is cancelled: it has no savepoint, and has committed all or nothing. So is a job that cannot
+        read a table any more: it may fail before a savepoint is written, and what it lacks is added later.
 
         Raises:
             FlinkStopError: If it ended otherwise than by its savepoint, or did not end; it is still the writer.
@@ -84,7 +125,7 @@ class TableJob(FlinkJob):
         owner = self.owner
         if owner.by == HEADRACE:
             return
-        if owner.by == BATCH:
+        if owner.by == BATCH or self.is_outgrown():
             self._cancel(owner)
         elif self.running(owner) is not None:
             owner = self.stop()
@@ -129,7 +170,9 @@ class TableJob(FlinkJob):
         before_ms = clock.now_ms() - round(BEHIND_S_MAX * 1000)
         for each in self.followed():
             table = self.lake.table(each.table)
-            newest = newest_known(table, since=each.snapshot_id, before_ms=before_ms)
+            newest = newest_known(
+                table, since=each.snapshot_id, before_ms=before_ms, skew=each.skew
+            )
             found = "" if newest is None else behind(self.manager, job.id, each, newest)
             if found:
                 return {BEHIND: f"{found}, and came {BEHIND_S_MAX / 60:.0f} minutes ago or before"}
@@ -143,6 +186,10 @@ class TableJob(FlinkJob):
         if late.rows:
             faults[LATE] = (
                 f"{late.rows} came into the table later than its stream allows, and are in no row"
+            )
+        if what := self.widened():
+            faults[WIDENED] = (
+                f"{what}: the job ends at a file of such values, also once it starts again"
             )
         faults |= out_of_order(self.manager.settings()) | self._unread() | self._behind(job)
         return replace(found, faults=faults, late_repeats=late.repeats)

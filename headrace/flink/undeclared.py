@@ -6,7 +6,7 @@ from typing import Never
 from headrace.definitions.load import Declarations
 from headrace.definitions.properties import OWNER_PREFIX
 from headrace.errors import LakeError, UndeclaredJobError
-from headrace.flink.job import JobStatus
+from headrace.flink.job_status import JobStatus
 from headrace.flink.table_job import TableJob
 from headrace.flink_access import FlinkAccess
 from headrace.identifiers import TableName

@@ -10,7 +10,7 @@ from headrace.flink.backfill import Missing, add_rows, feature_table, missing_ro
 from headrace.flink.begin import Begin
 from headrace.flink.behind import Followed
 from headrace.flink.committed import begun
-from headrace.flink.job import JobStatus
+from headrace.flink.job_status import JobStatus
 from headrace.flink.places import catalog_of, hidden
 from headrace.flink.python import python_session, refuse_function, refuse_python
 from headrace.flink.statements import JobSql
@@ -54,12 +54,17 @@ class ViewJob(TableJob):
 
     def followed(self) -> Sequence[Followed]:
         """Return the table of the events."""
+        windows, begin = self.rows.windows, self.begin
+        keys = (*windows.entity, *(() if windows.key is None else (windows.key,)))
         return (
             Followed(
-                table=self.rows.windows.events,
-                snapshot_id=self.begin.snapshot_id,
+                table=windows.events,
+                snapshot_id=begin.snapshot_id,
                 disorder=self.rows.disorder,
                 source=NEWS,
+                skew=self.rows.ahead + self.rows.skew,
+                columns=frozenset((*keys, *windows.inputs)),
+                schema_id=begin.schema_id,
             ),
         )
 

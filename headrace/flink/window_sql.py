@@ -20,7 +20,7 @@ from headrace.definitions.windows import Slot, WindowColumn
 from headrace.flink import kept_values, tile_sql
 from headrace.flink.begin import Begin
 from headrace.flink.columns import sql_type
-from headrace.flink.following import history, interval, later, news, place_of
+from headrace.flink.following import history, interval, later, mark_after, news, place_of
 from headrace.flink.moment_sql import MomentSql, needs_moments
 from headrace.flink.statements import JobSql, create_catalog, named, plan_of
 
@@ -33,7 +33,7 @@ def view_sql(rows: WindowRows, catalog: Mapping[str, str], *, begin: Begin) -> J
     """Write the statements of the job that follows the events' table."""
     table, computed = rows.windows.events, _times(rows)
     # of when rows come: their delay may be longer than that of those that follow
-    mark = later(f"cast(`{KNOWN_AT}` as timestamp_ltz(3))", -rows.disorder_ms)
+    mark = mark_after(disorder=rows.disorder, ahead=rows.ahead, skew=rows.skew)
     sources = {NEWS: news(NEWS, table, begin, computed=computed, time="_known", mark=mark)}
     before = history(_HISTORY, table, begin, computed=computed, time="_known")
     if before is not None:

@@ -79,7 +79,7 @@ def _asked(owned: OwnedJob, standing: JobStanding) -> JobStanding:
                 checkpoint=health.checkpoint,
                 committed=health.committed,
             )
-        job.refuse_unwell(found)
+        found.refuse_unwell()
     except FlinkUnavailableError:
         raise
     except LakeError as error:

@@ -78,8 +78,11 @@ _NAMES = (
 Row = dict[str, Any]
 
 
-def stream_named(name: str) -> Stream:
-    """Return the contract of a stream whose records say when they were known, 30 s late at most."""
+def stream_named(name: str, /, **types: str) -> Stream:
+    """Return the contract of a stream whose records say when they were known, 30 s late at most.
+
+    `types` are those of fields that are others than usual.
+    """
     return Stream.model_validate(
         {
             "stream": name,
@@ -90,7 +93,7 @@ def stream_named(name: str) -> Stream:
             "event_time": "event_time",
             "known_at": {"column": "known_at"},
             "allowed_lateness": "30s",
-            "fields": _TYPES,
+            "fields": _TYPES | {field: {"type": kind} for field, kind in types.items()},
         }
     )
 

@@ -115,12 +115,18 @@ def test_the_newest_rows_are_those_that_came_last_before_a_moment(
     table = table_of(lake)
     begun = table.head().snapshot_id
     assert begun is not None
-    now_ms = clock.now_ms() + LATER_MS
-    assert newest_known(table, since=begun, before_ms=now_ms) is None
+    now_ms, day = clock.now_ms() + LATER_MS, dt.timedelta(days=1)
+    wrong = EPOCH + dt.timedelta(milliseconds=now_ms) + day * 3 / 4
+    assert newest_known(table, since=begun, before_ms=now_ms, skew=day) is None
     append_events(lake, STREAM, sent[3:])
     append(table, [], provenance=Provenance())
     compact(table)
     newest = max(each["known_at"] for each in sent[3:])
-    assert newest_known(table, since=begun, before_ms=now_ms) == newest
+    assert newest_known(table, since=begun, before_ms=now_ms, skew=day) == newest
     came_ms = table.iceberg().metadata.snapshots[1].timestamp_ms
-    assert newest_known(table, since=begun, before_ms=came_ms - 1) is None
+    assert newest_known(table, since=begun, before_ms=came_ms - 1, skew=day) is None
+    append_events(lake, STREAM, [{**sent[3], "known_at": wrong}])
+    came_ms = table.iceberg().metadata.snapshots[-1].timestamp_ms
+    came = EPOCH + dt.timedelta(milliseconds=came_ms)
+    for skew, found in ((day / 2, None), (day, came)):
+        assert newest_known(table, since=begun, before_ms=now_ms, skew=skew) == found

@@ -14,6 +14,7 @@ from headrace.errors import (
     OldCheckpointError,
 )
 from headrace.flink import recovery
+from headrace.flink.begin import Begin
 from headrace.flink.client import JobOverview
 from headrace.flink.recovery import restore
 from headrace.flink.statements import JobSql
@@ -32,6 +33,7 @@ SAVEPOINT, OLD = "s3://c/savepoint-1", "s3://c/0ld/chk-8"
 LATEST = {"completed": {"id": 9}, "savepoint": {"id": 10, "external_path": "s3://c/savepoint-2"}}
 SQL = JobSql(setup=("create view v",), insert="insert", plan="p1")
 STOPPED = Owner(by=FLINK, epoch=1, jobs=("c0",), plan="p1", savepoint=SAVEPOINT, checkpoint=9)
+BEGIN = Begin(after_us=0, snapshot_id=1, history_id=None)
 FAILED = Stopped(savepoint="", why="its state is FAILED")
 RUNNING = JobOverview(id="c0", name="n", state="RUNNING", started_ms=0)
 _GATEWAY = "POST /v3/sessions"
@@ -61,7 +63,7 @@ def stopped(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[ViewJ
     with answering(replies) as (address, asked):
         made = ViewJob(lake, view_of(STREAM), access=FlinkAccess(uri=address, gateway_uri=address))
         made.declared()
-        made.set_owner(Owner(), STOPPED)
+        made.set_owner(Owner(), STOPPED, more=BEGIN.note())
         yield made, asked
 
 

@@ -8,11 +8,13 @@ import pytest
 from headrace.api import Lake
 from headrace.flink.recovery import restore
 from infra.launcher.cluster import Cluster
+from tests.flink.events import NOON
 from tests.flink.sample_events import Sampled, content_of, happened
 from tests.flink.servers import kill, start
 from tests.flink.streams import until
 
 pytestmark = [pytest.mark.flink, pytest.mark.timeout(900)]
+WRONG_CLOCK = NOON.replace(year=NOON.year + 100)
 
 
 @pytest.fixture
@@ -68,6 +70,8 @@ def test_values_of_actions_are_those_of_the_batch_build_also_after_a_lost_job(
     sampled.add(shown[:5], taps[:5])
     job = sampled.job(forces)
     job.submit()
+    # it makes no other action late
+    sampled.add([], [{**taps[0], "tap_id": "wrong", "shown_id": None, "known_at": WRONG_CLOCK}])
     sampled.add(shown[5:100], taps[5:100])
     job.manager.cancel(job.owner.jobs[-1])
     sampled.add(shown[100:], taps[100:])

@@ -7,7 +7,7 @@ import pytest
 from headrace.api import Lake
 from headrace.config import Settings
 from headrace.flink.client import JobOverview
-from headrace.flink.job import JobStatus
+from headrace.flink.job_status import JobStatus
 from headrace.flink.statements import JobSql
 from headrace.flink.table_job import TableJob
 from headrace.flink_access import FlinkAccess

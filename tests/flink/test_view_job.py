@@ -1,19 +1,21 @@
 """Flink writes the rows of a window view: those of the batch build, from where that ends, also when killed."""
 
 import datetime as dt
+from dataclasses import replace
 
 import pytest
 
 from headrace.errors import NothingToFollowError, TwoOwnersError
 from headrace.flink import table_job
 from headrace.flink.behind import behind
-from headrace.flink.health import Health
+from headrace.flink.health import WIDENED, Health
 from headrace.flink.moment_sql import needs_moments
 from headrace.flink.recovery import restore
 from headrace.flink.table_job import BEHIND
 from headrace.ingest.owner import FLINK, HEADRACE
+from headrace.ingest.stream_tables import declared
 from infra.launcher.cluster import Cluster
-from tests.flink.events import Followed, events
+from tests.flink.events import Followed, Row, events, stream_named, view_of
 from tests.flink.servers import kill, paused, start
 from tests.flink.streams import until
 from tests.raising import refused
@@ -33,6 +35,7 @@ def test_a_job_goes_on_from_the_batch_and_is_killed_and_restored_without_a_diffe
     followed.job.submit()
     by_batch = len(followed.written())
     assert by_batch > 0
+    followed.add([wrong_clock(sent[500])])
     followed.add(sent[500:800])
     kill(cluster, "flink_worker")
     followed.add(sent[800:1000])
@@ -41,7 +44,7 @@ def test_a_job_goes_on_from_the_batch_and_is_killed_and_restored_without_a_diffe
     assert job.status().health is not None
     owner = job.stop()
     assert owner.savepoint
-    followed.add(sent[1000:1300])
+    followed.add([*sent[1000:1300], wrong_clock(sent[1000])])
     restore(job)
     followed.add(sent[1300:])
     followed.heartbeat(sent[-1])
@@ -119,6 +122,42 @@ def test_events_later_than_their_stream_allows_are_a_named_fault_and_late_repeat
         if wait_until(lambda: bool(health_of(followed).faults), seconds=10):
             break
     assert set(health_of(followed).faults) == {"late-events"}
+
+
+def test_a_job_ends_at_a_column_that_became_wider_and_another_goes_on(followed: Followed) -> None:
+    narrow = of_items(followed, "int")
+    sent = [
+        {**each, "item": number} for number, each in enumerate(events(300, seconds=300, seed=9))
+    ]
+    narrow.add(sent[:100])
+    narrow.job.submit()
+    narrow.add(sent[100:200])
+    wide = of_items(followed, "long")
+    wide.add([{**each, "item": each["item"] << 40} for each in sent[200:]])
+    until(lambda: health_of(wide).restarts > 0)
+    assert WIDENED in health_of(wide).faults
+    assert wide.job.hand_over().epoch == 2
+    wide.heartbeat(sent[-1])
+    wanted = wide.wanted()
+    assert wide.wait_for(wanted) == wanted
+    assert not health_of(wide).faults
+
+
+def of_items(followed: Followed, kind: str) -> Followed:
+    """Return a view of the items of another table, of a type that the table then has."""
+    stream = stream_named(f"{followed.stream.name}_n", item=kind)
+    declared(followed.lake, stream)
+    aggregates = [
+        {"name": take, "take": take, "of": "item", "windows": ["30s"]} for take in ("sum", "max")
+    ]
+    return replace(followed, stream=stream, rows=view_of(stream, aggregates=aggregates))
+
+
+def wrong_clock(sent: Row) -> Row:
+    """Return a row that says it is known in a hundred years: it counts nowhere, and makes no other row late."""
+    known_at = sent["known_at"].replace(year=sent["known_at"].year + 100)
+    offset = sent["_source_offset"] + 10**9
+    return {**sent, "id": f"wrong{offset}", "known_at": known_at, "_source_offset": offset}
 
 
 def says_it_has_read(followed: Followed) -> bool:

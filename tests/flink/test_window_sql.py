@@ -25,6 +25,7 @@ from tests.golden.golden import Golden
 from tests.raising import refused
 
 BEGIN = Begin(after_us=1_767_225_600_000_000, snapshot_id=8, history_id=7)
+NOW = "current_row_timestamp()"
 AGGREGATES: list[dict[str, Any]] = [
     {"name": "seen", "take": "count", "windows": ["1h", "1d"]},
     {"name": "paid", "take": "sum", "of": "price", "windows": ["1h"]},
@@ -59,8 +60,11 @@ def text(begin: Begin = BEGIN, **more: Any) -> str:  # noqa: ANN401
     return view_sql(rows(**more), PLACES.catalog, begin=begin).text
 
 
-def mark_of(disorder: str) -> str:
-    return f"(cast(`known_at` as timestamp_ltz(3)) - interval '{disorder}' day(3) to second(3))"
+def mark_of(disorder: str, *, latest: str = NOW, wrong_days: int = 1) -> str:
+    known = "cast(`known_at` as timestamp_ltz(3))"
+    wrong = f"({NOW} + interval '{wrong_days} 00:00:00.000' day(3) to second(3))"
+    mark = f"case when {known} <= {latest} then {known} when {known} <= {wrong} then {latest} end"
+    return f"({mark} - interval '{disorder}' day(3) to second(3))"
 
 
 def test_the_statements_of_a_view_are_those_of_the_file(golden: Golden) -> None:
@@ -145,6 +149,12 @@ def test_what_was_there_before_moves_no_watermark() -> None:
 def test_times_that_records_bring_wait_as_long_as_records_may_be_late() -> None:
     for known_at in ({"after_event": "0s"}, {"column": "at"}):
         assert f"watermark for _known as {mark_of('0 00:20:00.000')}" in text(known_at=known_at)
+
+
+def test_no_row_moves_the_watermark_beyond_when_its_contract_lets_it_be_known() -> None:
+    latest = f"({NOW} + interval '1 00:00:00.000' day(3) to second(3))"
+    mark = mark_of("0 00:20:00.000", latest=latest, wrong_days=2)
+    assert f"watermark for _known as {mark}" in text(known_at={"after_event": "1d"})
 
 
 def test_the_delay_of_a_view_moves_no_watermark() -> None:

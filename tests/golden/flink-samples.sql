@@ -6,7 +6,7 @@ create catalog lake with (
 
 create temporary table shown_news (
     _time as cast(`known_at` as timestamp_ltz(3)),
-    watermark for _time as (cast(`known_at` as timestamp_ltz(3)) - interval '0 00:00:30.000' day(3) to second(3))
+    watermark for _time as (case when cast(`known_at` as timestamp_ltz(3)) <= current_row_timestamp() then cast(`known_at` as timestamp_ltz(3)) when cast(`known_at` as timestamp_ltz(3)) <= (current_row_timestamp() + interval '1 00:00:00.000' day(3) to second(3)) then current_row_timestamp() end - interval '0 00:00:30.000' day(3) to second(3))
 ) with ('streaming' = 'true', 'monitor-interval' = '500ms', 'max-planning-snapshot-count' = '1', 'starting-strategy' = 'INCREMENTAL_FROM_SNAPSHOT_ID', 'start-snapshot-id' = '8')
 like `lake`.`raw`.`things_shown`;
 
@@ -18,7 +18,7 @@ like `lake`.`raw`.`things_shown`;
 
 create temporary table mature_news (
     _time as cast(((case when `known_at` < (`event_time` + interval '0 00:01:00.000' day(3) to second(3)) then (`event_time` + interval '0 00:01:00.000' day(3) to second(3)) else `known_at` end) + interval '0 00:00:30.000' day(3) to second(3)) as timestamp_ltz(3)),
-    watermark for _time as (cast(`known_at` as timestamp_ltz(3)) - interval '0 00:00:30.000' day(3) to second(3))
+    watermark for _time as (case when cast(`known_at` as timestamp_ltz(3)) <= current_row_timestamp() then cast(`known_at` as timestamp_ltz(3)) when cast(`known_at` as timestamp_ltz(3)) <= (current_row_timestamp() + interval '1 00:00:00.000' day(3) to second(3)) then current_row_timestamp() end - interval '0 00:00:30.000' day(3) to second(3))
 ) with ('streaming' = 'true', 'monitor-interval' = '500ms', 'max-planning-snapshot-count' = '1', 'starting-strategy' = 'INCREMENTAL_FROM_SNAPSHOT_ID', 'start-snapshot-id' = '8')
 like `lake`.`raw`.`things_shown`;
 
@@ -30,7 +30,7 @@ like `lake`.`raw`.`things_shown`;
 
 create temporary table actions_0_news (
     _time as cast(`known_at` as timestamp_ltz(3)),
-    watermark for _time as (cast(`known_at` as timestamp_ltz(3)) - interval '0 00:00:30.000' day(3) to second(3))
+    watermark for _time as (case when cast(`known_at` as timestamp_ltz(3)) <= current_row_timestamp() then cast(`known_at` as timestamp_ltz(3)) when cast(`known_at` as timestamp_ltz(3)) <= (current_row_timestamp() + interval '1 00:00:00.000' day(3) to second(3)) then current_row_timestamp() end - interval '0 00:00:30.000' day(3) to second(3))
 ) with ('streaming' = 'true', 'monitor-interval' = '500ms', 'max-planning-snapshot-count' = '1', 'starting-strategy' = 'INCREMENTAL_FROM_SNAPSHOT_ID', 'start-snapshot-id' = '8')
 like `lake`.`raw`.`things_taps`;
 
@@ -42,7 +42,7 @@ like `lake`.`raw`.`things_taps`;
 
 create temporary table again_0_news (
     _time as cast((`known_at` + interval '0 00:00:30.000' day(3) to second(3)) as timestamp_ltz(3)),
-    watermark for _time as (cast(`known_at` as timestamp_ltz(3)) - interval '0 00:00:30.000' day(3) to second(3))
+    watermark for _time as (case when cast(`known_at` as timestamp_ltz(3)) <= current_row_timestamp() then cast(`known_at` as timestamp_ltz(3)) when cast(`known_at` as timestamp_ltz(3)) <= (current_row_timestamp() + interval '1 00:00:00.000' day(3) to second(3)) then current_row_timestamp() end - interval '0 00:00:30.000' day(3) to second(3))
 ) with ('streaming' = 'true', 'monitor-interval' = '500ms', 'max-planning-snapshot-count' = '1', 'starting-strategy' = 'INCREMENTAL_FROM_SNAPSHOT_ID', 'start-snapshot-id' = '8')
 like `lake`.`raw`.`things_taps`;
 
@@ -54,7 +54,7 @@ like `lake`.`raw`.`things_taps`;
 
 create temporary table actions_1_news (
     _time as cast(`known_at` as timestamp_ltz(3)),
-    watermark for _time as (cast(`known_at` as timestamp_ltz(3)) - interval '0 00:00:30.000' day(3) to second(3))
+    watermark for _time as (case when cast(`known_at` as timestamp_ltz(3)) <= current_row_timestamp() then cast(`known_at` as timestamp_ltz(3)) when cast(`known_at` as timestamp_ltz(3)) <= (current_row_timestamp() + interval '1 00:00:00.000' day(3) to second(3)) then current_row_timestamp() end - interval '0 00:00:30.000' day(3) to second(3))
 ) with ('streaming' = 'true', 'monitor-interval' = '500ms', 'max-planning-snapshot-count' = '1', 'starting-strategy' = 'INCREMENTAL_FROM_SNAPSHOT_ID', 'start-snapshot-id' = '8')
 like `lake`.`raw`.`things_taps`;
 
@@ -66,7 +66,7 @@ like `lake`.`raw`.`things_taps`;
 
 create temporary table again_1_news (
     _time as cast((`known_at` + interval '0 00:00:30.000' day(3) to second(3)) as timestamp_ltz(3)),
-    watermark for _time as (cast(`known_at` as timestamp_ltz(3)) - interval '0 00:00:30.000' day(3) to second(3))
+    watermark for _time as (case when cast(`known_at` as timestamp_ltz(3)) <= current_row_timestamp() then cast(`known_at` as timestamp_ltz(3)) when cast(`known_at` as timestamp_ltz(3)) <= (current_row_timestamp() + interval '1 00:00:00.000' day(3) to second(3)) then current_row_timestamp() end - interval '0 00:00:30.000' day(3) to second(3))
 ) with ('streaming' = 'true', 'monitor-interval' = '500ms', 'max-planning-snapshot-count' = '1', 'starting-strategy' = 'INCREMENTAL_FROM_SNAPSHOT_ID', 'start-snapshot-id' = '8')
 like `lake`.`raw`.`things_taps`;
 

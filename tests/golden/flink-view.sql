@@ -7,7 +7,7 @@ create catalog lake with (
 create temporary table news (
     _known_us as case when `known_at` < (`event_time` + interval '0 00:01:30.000' day(3) to second(3)) then (`event_time` + interval '0 00:01:30.000' day(3) to second(3)) else `known_at` end,
     _known as cast(case when `known_at` < (`event_time` + interval '0 00:01:30.000' day(3) to second(3)) then (`event_time` + interval '0 00:01:30.000' day(3) to second(3)) else `known_at` end as timestamp_ltz(3)),
-    watermark for _known as (cast(`known_at` as timestamp_ltz(3)) - interval '0 00:00:10.000' day(3) to second(3))
+    watermark for _known as (case when cast(`known_at` as timestamp_ltz(3)) <= current_row_timestamp() then cast(`known_at` as timestamp_ltz(3)) when cast(`known_at` as timestamp_ltz(3)) <= (current_row_timestamp() + interval '1 00:00:00.000' day(3) to second(3)) then current_row_timestamp() end - interval '0 00:00:10.000' day(3) to second(3))
 ) with ('streaming' = 'true', 'monitor-interval' = '500ms', 'max-planning-snapshot-count' = '1', 'starting-strategy' = 'INCREMENTAL_FROM_SNAPSHOT_ID', 'start-snapshot-id' = '8')
 like `lake`.`raw`.`things`;
 

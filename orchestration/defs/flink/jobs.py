@@ -10,7 +10,7 @@ from headrace.config import Settings
 from headrace.definitions.sources import KafkaSource
 from headrace.errors import LakeError
 from headrace.flink.every import ended_jobs, owned_jobs, undeclared_jobs
-from headrace.flink.job import JobStatus
+from headrace.flink.job_status import JobStatus
 from headrace.flink.keyed_sql import subject_of
 from headrace.identifiers import TableName
 from headrace.tables.lake import OpenLake
