@@ -3,17 +3,18 @@
 import ctypes
 import os
 import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.processes import CONTEXT
+from tests.waiting import WAIT_S
 
 _NEW_MOUNTS, _NEW_USERS = 0x0002_0000, 0x1000_0000  # CLONE_NEWNS and CLONE_NEWUSER of sched.h
 
 
 @contextmanager
-def room_for(bytes_max: int) -> Iterator[None]:
+def room_for(bytes_max: int) -> Generator[None]:
     """Let the kernel refuse files that grow beyond this, as a full disk would."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_max, before[1]))
@@ -35,7 +36,7 @@ class SmallDisk:
         self.folder, self.mounted = folder, mounted
 
     @contextmanager
-    def filled(self, *, left_bytes: int) -> Iterator[None]:
+    def filled(self, *, left_bytes: int) -> Generator[None]:
         """Fill it up to the last few bytes."""
         if not self.mounted:
             with room_for(left_bytes):
@@ -53,7 +54,7 @@ def on_small_disk(folder: Path, scenario: Callable[[SmallDisk], None], *, mib: i
     folder.mkdir(parents=True)
     process = CONTEXT.Process(target=_run, args=(folder, scenario, mib))
     process.start()
-    process.join(timeout=120)
+    process.join(timeout=WAIT_S)
     assert process.exitcode == 0, process.exitcode
 
 

@@ -9,6 +9,8 @@ import os
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 
+from tests.waiting import WAIT_S
+
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
     [
@@ -38,7 +40,7 @@ def start(target: Callable[..., None], *arguments: object, crash_at: str = "") -
 
 def exit_code(process: BaseProcess) -> int | None:
     """Wait for a process to end: 0 done, negative for the signal that killed it."""
-    process.join(timeout=120)
+    process.join(timeout=WAIT_S)
     return process.exitcode
 
 

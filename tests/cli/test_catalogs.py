@@ -18,6 +18,7 @@ from headrace.cli.main import make_app
 from tests.conftest import ROOT
 from tests.tables.catalogs.test_foreign import rows
 from tests.tables.factories import EVENTS
+from tests.waiting import WAIT_S
 
 pytestmark = pytest.mark.slow
 
@@ -67,7 +68,7 @@ def test_a_program_of_its_own_finds_the_declared_catalog(
         env=env | {"PYICEBERG_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=WAIT_S,
         check=False,
     )
     assert (done.returncode, "mydb.events" in done.stdout) == (0, True), done.stderr
@@ -161,7 +162,8 @@ def test_what_nobody_needs_of_a_declared_catalogs_table_goes_to_the_trash_and_ba
     old, young = data / "old.parquet", data / "young.parquet"
     for path, hours in ((old, 100), (young, 71)):  # another engine may still be writing the second
         path.write_text("x")
-        os.utime(path, (time.time() - hours * 3600,) * 2)
+        at_s = time.time() - hours * 3600
+        os.utime(path, (at_s, at_s))
     assert "1 orphan file" in headrace("tables", "cleanup", *where).stdout
     assert headrace("tables", "cleanup", *where, "--older-than", "71h").exit_code != 0
     assert old.exists()

@@ -10,6 +10,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from headrace.cli.main import make_app
+from headrace.ingest.sources.kafka_client import ANSWER_S_MAX
 from tests.mock_kafka import MockKafka
 
 pytestmark = pytest.mark.slow
@@ -111,7 +112,7 @@ def test_status_without_brokers_is_what_the_tables_say_within_seconds(folder: Pa
         profile(folder, kafka_servers=f"127.0.0.1:{silent.getsockname()[1]}")
         begun_s = time.monotonic()
         done = headrace("ingest", "status", "--output", "json")
-        assert time.monotonic() - begun_s < 5
+        assert time.monotonic() - begun_s < ANSWER_S_MAX  # of any other command
     assert done.exit_code == 0, done.output
     clicks, others = json.loads(done.stdout)
     assert (clicks["rows"], clicks["waiting"], others["waiting"]) == (3, None, 0)

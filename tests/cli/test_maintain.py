@@ -215,7 +215,7 @@ def scraped(address: str) -> str:
         return answer.read().decode()
 
 
-def wait_until(is_so: Callable[[], bool], *, timeout_s: float = 60) -> None:
+def wait_until(is_so: Callable[[], bool], *, timeout_s: float = WAIT_S) -> None:
     deadline = time.monotonic() + timeout_s
     while not is_so():
         assert time.monotonic() < deadline

@@ -20,6 +20,7 @@ from infra.launcher.cluster import Cluster
 from tests.cluster.kafka_topics import Topic, brokers
 from tests.ingest.factories import dead_of, rows_of
 from tests.ingest.kafka_ingesters import killed_at_random, stream_of, taken, value
+from tests.waiting import WAIT_S
 
 pytestmark = pytest.mark.cluster
 
@@ -65,7 +66,7 @@ def test_a_drain_ends_behind_a_commit_marker_and_passes_it(cluster: Cluster) -> 
     producer.abort_transaction(20)
     begun_s = time.monotonic()
     parts = topic.drain()
-    assert time.monotonic() - begun_s < 10
+    assert time.monotonic() - begun_s < 60
     ends = {part.partition.partition: part.end.offset for part in parts}
     assert ends == {0: 101, 1: 8}
     assert read(parts) == values(100)
@@ -132,7 +133,7 @@ def test_a_compacted_topic_has_holes_and_an_end(cluster: Cluster) -> None:
         for key in (b"a", b"b"):
             topic.send(producer, [b"%d" % step], key=key)
         time.sleep(0.02)
-    deadline_s = time.monotonic() + 60
+    deadline_s = time.monotonic() + WAIT_S
     parts = topic.drain()
     while len(read(parts)) >= 60 and time.monotonic() < deadline_s:
         time.sleep(1)
@@ -167,7 +168,7 @@ def test_a_topic_that_was_created_again_with_more_records_is_refused(cluster: Cl
     topic.send(topic.producer(), values(20))
     taken = {part.partition: part.end for part in topic.drain()}
     topic.delete()
-    deadline_s = time.monotonic() + 20
+    deadline_s = time.monotonic() + WAIT_S
     while True:
         try:
             topic.create()
@@ -186,7 +187,7 @@ def test_partitions_that_are_added_are_read_from_their_first_record(cluster: Clu
     topic.send(topic.producer(), values(10))
     parts: list[Records] = []
     with closing(topic.open(follow=True)) as reader:
-        deadline_s = time.monotonic() + 60
+        deadline_s = time.monotonic() + WAIT_S
         while len(read(parts)) < 10:
             batch = reader.poll(100, max_s=1.0)
             parts += batch.parts if batch is not None else ()
@@ -217,7 +218,7 @@ def test_a_broker_that_is_killed_and_comes_back_loses_and_doubles_nothing(
             parts += batch.parts if batch is not None else ()
         run.up(cluster, [broker], say=lambda _: None)
         topic.send(topic.producer(), values(100, first=500), partition=1)
-        deadline_s = time.monotonic() + 60
+        deadline_s = time.monotonic() + WAIT_S
         while sum(part.count for part in parts) < 1100:
             assert time.monotonic() < deadline_s
             batch = reader.poll(300, max_s=1.0)

@@ -19,6 +19,7 @@ from tests.cluster.servers import Servers
 from tests.cluster.trino_lakes import FILES, engine_of, on_servers, shared_lake
 from tests.conftest import ROOT
 from tests.tables.factories import add, events_table, ids_of
+from tests.waiting import WAIT_S
 
 pytestmark = pytest.mark.cluster
 
@@ -84,7 +85,7 @@ def test_optimize_compaction_and_appends_at_once_lose_and_double_nothing(
     try:
         for number in range(APPENDS):
             add(table, [number * 2, number * 2 + 1], day=number % 3)
-        deadline = time.monotonic() + 60  # the slower of the two may have lost each race so far
+        deadline = time.monotonic() + WAIT_S  # the slower of the two may have lost each race so far
         while not failures and min(landed.values()) == 0 and time.monotonic() < deadline:
             time.sleep(0.05)
     finally:

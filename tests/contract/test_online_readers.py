@@ -75,7 +75,7 @@ def test_look_ups_of_the_same_process_do_not_wait_for_a_write(reopen: Factory) -
         writing = threads.submit(store.put, STATE, slow())
         assert begun.wait(WAIT_S)
         reading = threads.submit(read)
-        waited = wait([reading], timeout=10).not_done
+        waited = wait([reading], timeout=WAIT_S / 2).not_done
         go_on.set()
         writing.result()
         reading.result()
@@ -195,7 +195,7 @@ def test_a_reader_of_three_views_sees_one_version_of_each_while_they_flip(
                 rows = [row(item, at=5)._replace(values=(float(number), 3)) for item in range(4)]
                 writer.put(replace(STATE, view=name, snapshot_id=number), rows)
         readings = [threads.submit(read_versions, reopen, done, seen) for _ in range(2)]
-        number, until_s = 0, time.monotonic() + 60
+        number, until_s = 0, time.monotonic() + WAIT_S
         try:
             while number < examples(1_000, few=60) or (
                 len(seen) < 2 and time.monotonic() < until_s

@@ -38,6 +38,7 @@ from tests.datasets.conftest import (
 )
 from tests.processes import CONTEXT, exit_code, start
 from tests.raising import refused
+from tests.waiting import WAIT_S
 
 
 def test_mature_days_are_published_and_the_others_listed_as_left_out(three_days: River) -> None:
@@ -360,7 +361,7 @@ def test_a_publisher_killed_midway_is_completed_by_the_next(
 def test_two_publishers_at_once_make_one_version(three_days: River, settings: Settings) -> None:
     said = CONTEXT.Queue()
     running = [start(publish_once, settings, said) for _ in range(2)]
-    outcomes = sorted(said.get(timeout=120) for _ in running)
+    outcomes = sorted(said.get(timeout=WAIT_S) for _ in running)
     assert [exit_code(process) for process in running] == [0, 0]
     assert outcomes == ["published", "unchanged"]
     with Lake.open(settings) as lake:

@@ -16,6 +16,7 @@ from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import LakeTable
 from tests.dml.keyed import Row, add_rows, arrow
 from tests.processes import CONTEXT
+from tests.waiting import WAIT_S
 
 Work = Callable[[LakeTable], None]
 
@@ -32,7 +33,7 @@ def start(
 def finish(processes: Sequence[BaseProcess]) -> list[int | None]:
     """Wait for writers to end and return their exit codes."""
     for process in processes:
-        process.join(120)
+        process.join(WAIT_S)
     return [process.exitcode for process in processes]
 
 

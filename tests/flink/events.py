@@ -27,6 +27,7 @@ from headrace.tables.commits.operations import Provenance, append
 from headrace.tables.writer import write_batches
 from infra.launcher import flink
 from infra.launcher.cluster import Cluster
+from tests.waiting import WAIT_S
 
 NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
 _FAR_US = 1 << 60
@@ -229,7 +230,7 @@ class Followed:
         """Read what is in the feature table."""
         return in_order(self.lake.table(self.rows.table).head().to_arrow())
 
-    def wait_for(self, wanted: Sequence[Row], *, seconds: float = 150.0) -> list[Row]:
+    def wait_for(self, wanted: Sequence[Row], *, seconds: float = WAIT_S) -> list[Row]:
         """Wait until so many rows are in the feature table."""
         end_s = time.monotonic() + seconds
         while len(found := self.written()) < len(wanted):

@@ -26,6 +26,7 @@ from headrace.samples.build import build
 from infra.launcher import flink
 from infra.launcher.cluster import Cluster
 from tests.flink.events import NOON, Row, append_events
+from tests.waiting import WAIT_S
 
 _LATE = "30s"
 _WINDOWS = (dt.timedelta(seconds=20), dt.timedelta(seconds=30))
@@ -245,7 +246,7 @@ class Sampled:
         """Return all rows of the live table."""
         return self.lake.table(f"{sample_set.table}_live").head().to_arrow().to_pylist()
 
-    def wait_for(self, sample_set: SampleSet, wanted: pa.Table, *, seconds: float = 150.0) -> None:
+    def wait_for(self, sample_set: SampleSet, wanted: pa.Table, *, seconds: float = WAIT_S) -> None:
         """Wait until the newest revisions are these."""
         end_s = time.monotonic() + seconds
         while content_of(found := self.live(sample_set)) != content_of(wanted):

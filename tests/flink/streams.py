@@ -23,6 +23,7 @@ from infra.launcher.cluster import Cluster
 from infra.launcher.exports import environment
 from tests.cluster.kafka_topics import Topic
 from tests.flink.contracts import contract
+from tests.waiting import WAIT_S
 
 _LAKE = """profile = "cluster"
 [profiles.cluster]
@@ -96,7 +97,7 @@ class Written:
         """Count the rows and dead letters that are in the tables, noted or not."""
         return self.rows().num_rows + len(self.letters())
 
-    def note_until(self, records: int, *, seconds: float = 90.0) -> Noted:
+    def note_until(self, records: int, *, seconds: float = WAIT_S) -> Noted:
         """Take note until so many offsets are taken in all."""
         end_s = time.monotonic() + seconds
         while True:
@@ -117,7 +118,7 @@ class Written:
         return sorted(mine, key=lambda each: (each["_source_partition"], each["_source_offset"]))
 
 
-def until(condition: Callable[[], bool], *, seconds: float = 60.0) -> None:
+def until(condition: Callable[[], bool], *, seconds: float = WAIT_S) -> None:
     """Wait for a condition."""
     end_s = time.monotonic() + seconds
     while not condition():

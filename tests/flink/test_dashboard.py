@@ -23,7 +23,7 @@ def test_all_numbers_of_the_dashboard_are_numbers_of_a_job_that_runs(written: Wr
     assert len(asked) > 12
     manager, job = written.job.manager, written.job.owner.jobs[-1]
     # what a task counts is there once it was collected
-    until(lambda: asked <= names_of(manager, job), seconds=60)
+    until(lambda: asked <= names_of(manager, job))
 
 
 def names_of(manager: JobManager, job: str) -> set[str]:

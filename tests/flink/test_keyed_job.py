@@ -51,10 +51,10 @@ def test_the_table_is_a_function_of_the_set_of_records_whatever_their_order(
         wanted, partial = newest(sent), newest(sent, partial=True)
         assert wanted != partial
         assert len({key.partition(":")[0] for key in wanted}) == WORLDS
-        until(lambda: rows.state() == wanted, seconds=150)
+        until(lambda: rows.state() == wanted)
         # the changelog of a row is in the compaction that follows it
-        until(lambda: rows.taken() == wanted, seconds=60)
-        until(lambda: values_of(values.taken()) == partial, seconds=60)
+        until(lambda: rows.taken() == wanted)
+        until(lambda: values_of(values.taken()) == partial)
 
     add(0, 3)
     for each in keyed:

@@ -52,7 +52,7 @@ def test_killed_processes_lose_and_double_nothing(
         with refused(FlinkJobLostError, stream=written.stream.name):
             written.job.status()
         restore(written.job)
-    written.note_until(1050, seconds=150)
+    written.note_until(1050)
     assert written.counts() == (900, 150)
     to_headrace(written.job)
     assert written.counts() == (900, 150)
@@ -66,7 +66,7 @@ def test_a_kill_between_a_checkpoint_and_its_commit_loses_and_doubles_nothing(
     written.send(70)
     written.note_until(70)
     kill_before_a_commit(written, cluster, first=70, count=350)
-    written.note_until(420, seconds=150)
+    written.note_until(420)
     assert written.counts() == (360, 60)
 
 
@@ -80,9 +80,9 @@ def test_a_worker_that_hangs_is_given_up_and_doubles_nothing_when_it_goes_on(
     with paused(cluster, "flink_worker"):
         written.send(350, first=350)
         # after 20 s of silence, by default after 50
-        until(lambda: not manager.ask("/taskmanagers")["taskmanagers"], seconds=45)
+        until(lambda: not manager.ask("/taskmanagers")["taskmanagers"])
         assert written.committed() == 350
-    written.note_until(700, seconds=150)
+    written.note_until(700)
     assert written.counts() == (600, 100)
 
 
@@ -98,12 +98,12 @@ def test_the_status_of_a_lake_names_a_job_that_restarts_for_ever_and_one_that_is
     job, manager = written.job.owner.jobs[-1], written.job.manager
     run.stop(cluster, run.by_name("postgres"))  # the catalog: each commit fails
     written.send(70, first=70)
-    until(lambda: len(failures(manager, job)) >= RESTARTS_MAX, seconds=240)
+    until(lambda: len(failures(manager, job)) >= RESTARTS_MAX)
     start(cluster, "postgres")
     (restarts,) = read_jobs(written.lake, declared).jobs
     assert f"{RESTARTS}: " in restarts.trouble
     assert "java.net.ConnectException: Connection refused" in restarts.trouble
-    written.note_until(140, seconds=150)
+    written.note_until(140)
     manager.cancel(job)
     until(lambda: written.job.running(written.job.owner) is None)
     (lost,) = read_jobs(written.lake, declared).jobs

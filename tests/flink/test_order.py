@@ -21,7 +21,7 @@ def test_a_worker_that_is_killed_while_snapshots_wait_changes_no_row(
         followed.add(sent[first : first + 1000])
     followed.heartbeat(sent[-1])
     job = followed.job
-    until(lambda: _all_run(followed), seconds=240)
+    until(lambda: _all_run(followed))
     kill(cluster, "flink_worker")
     start(cluster, "flink_worker")
     wanted = followed.wanted()

@@ -101,7 +101,7 @@ def test_jobs_that_were_stopped_leave_neither_classes_nor_processes(
     until(lambda: python_processes(cluster) > 0)
     long.job.stop()
     # it keeps them for another job of the same environment
-    until(lambda: python_processes(cluster) == 0, seconds=240)
+    until(lambda: python_processes(cluster) == 0)
     # the first ones load what all share
     assert used[-1] - used[1] < CLASSES_MAX * (ROUNDS - 2), used
 

@@ -110,7 +110,7 @@ def test_events_later_than_their_stream_allows_are_a_named_fault_and_late_repeat
     followed.add(sent)
     followed.job.submit()
     followed.add([{**late, "_source_offset": 10**8}])  # once more, as it was
-    until(lambda: health_of(followed).late_repeats == 1, seconds=240)
+    until(lambda: health_of(followed).late_repeats == 1)
     assert not health_of(followed).faults
     followed.heartbeat(sent[-1])
     wanted = followed.wanted()
@@ -121,6 +121,7 @@ def test_events_later_than_their_stream_allows_are_a_named_fault_and_late_repeat
         followed.heartbeat({**sent[-1], "known_at": known_at})
         if wait_until(lambda: bool(health_of(followed).faults), seconds=10):
             break
+    until(lambda: bool(health_of(followed).faults))
     assert set(health_of(followed).faults) == {"late-events"}
 
 

@@ -29,7 +29,7 @@ from infra.launcher.errors import (
 )
 from infra.launcher.postgres import Postgres
 from infra.launcher.server import Launch
-from tests.waiting import WAIT_S
+from tests.waiting import WAIT_S, wait_until
 
 LISTEN = """
 import socket, sys, time
@@ -277,7 +277,10 @@ def test_a_server_that_ended_is_not_healthy_though_another_program_answers_on_it
         monkeypatch.setattr(
             fails,
             "probe",
-            lambda _: (time.sleep(1), socket.create_connection(("127.0.0.1", port)).close()),
+            lambda _: (
+                wait_until(lambda: cluster.pid("three") is None),
+                socket.create_connection(("127.0.0.1", port)).close(),
+            ),
         )
         with pytest.raises(StartFailedError):
             run.up(cluster, run.SERVERS, say=quiet)

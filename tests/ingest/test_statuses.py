@@ -20,6 +20,7 @@ from tests.conftest import ROOT
 from tests.ingest.factories import json_line, make_stream, write_things
 from tests.ingest.log_source import LogReader, LogSource
 from tests.mock_kafka import MockKafka
+from tests.waiting import WAIT_S
 
 pytestmark = pytest.mark.slow
 
@@ -89,7 +90,7 @@ def test_topics_are_asked_for_at_the_same_time(
         def open(
             self, positions: PositionsOf, *, rows_per_commit: int, follow: bool = False
         ) -> LogReader:
-            together.wait(timeout=20)  # breaks unless all are here
+            together.wait(timeout=WAIT_S)  # breaks unless all are here
             return super().open(positions, rows_per_commit=rows_per_commit, follow=follow)
 
     monkeypatch.setattr(

@@ -10,6 +10,7 @@ from headrace.api import Lake
 from headrace.config import Settings
 from headrace.identifiers import TableName
 from tests.processes import start
+from tests.waiting import WAIT_S
 
 TARGET = TableName.parse("raw.users")
 
@@ -17,7 +18,7 @@ TARGET = TableName.parse("raw.users")
 def killed_at(settings: Settings, warehouse: Path, points: tuple[str, ...], ends: Path) -> None:
     """Import, or export, once for each crash point, one after the other; `ends` gets how each ended."""
     process = start(_each, settings, str(warehouse), points, str(ends))
-    process.join(timeout=200)
+    process.join(timeout=WAIT_S)
     assert process.exitcode == 0
 
 

@@ -7,6 +7,7 @@ from multiprocessing.process import BaseProcess
 
 from headrace.config import Settings
 from tests.processes import CONTEXT
+from tests.waiting import WAIT_S
 
 KILLED = -9
 
@@ -16,7 +17,7 @@ def start_writer(settings: Settings) -> tuple[BaseProcess, Connection]:
     ours, theirs = CONTEXT.Pipe()
     process = CONTEXT.Process(target=_write_wait_commit, args=(settings, theirs))
     process.start()
-    return process, ours
+    return process, ours  # pyright: ignore[reportReturnType]  (typeshed says `PipeConnection` of a `forkserver`)
 
 
 def run_writer(settings: Settings, *, crash_at: str) -> int | None:
@@ -41,7 +42,7 @@ def run_empty_trash(settings: Settings, *, now: dt.datetime, crash_at: str) -> i
 
 def _end_of(process: BaseProcess) -> int | None:
     process.start()
-    process.join(timeout=120)
+    process.join(timeout=WAIT_S)
     return process.exitcode
 
 

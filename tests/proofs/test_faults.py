@@ -26,6 +26,7 @@ from tests.proofs.invariants import Facts, engine_rows
 from tests.proofs.jobs import JOBS, TABLE, Job
 from tests.proofs.layers import MODES, READS, Calls, Mode, faulty
 from tests.proofs.saved import Saved, saved_lake
+from tests.waiting import WAIT_S
 
 KILLED = -9
 _NOTHING_CHANGED = (CommitConflictError, CatalogBusyError, FencedError, StorageError)
@@ -197,7 +198,7 @@ def _in_a_process(
 ) -> int | None:
     process = CONTEXT.Process(target=_run, args=(saved.settings, job.name, strike, crash_at))
     process.start()
-    process.join(timeout=120)
+    process.join(timeout=WAIT_S)
     return process.exitcode
 
 

@@ -96,4 +96,4 @@ def test_rows_that_are_retired_are_freed_beside_the_work_of_the_server(cluster: 
             assert wait_until(lambda: counted("lazyfree_pending_objects") == 0)
             before = counted("lazyfreed_objects")
             step()
-            assert wait_until(lambda b=before: counted("lazyfreed_objects") > b, seconds=10)
+            assert wait_until(lambda b=before: counted("lazyfreed_objects") > b)

@@ -319,9 +319,10 @@ def test_a_look_up_given_up_never_leaves_its_answer_for_the_next(cluster: Cluste
     late = 0
     with opened(cluster) as store:
         store.put(STATE, [row(item, item) for item in range(50)])
-    with RedisOnlineStore(address, answer_s=0.06, retries=0) as store:
-        for _ in range(80):
-            proxy.delay_s = draw.choice((0.0, 0.0, 0.09))
+    # a busy machine may take a while for an answer that nobody delays, of which opening asks several
+    with RedisOnlineStore(address, answer_s=0.5, retries=0) as store:
+        for _ in range(30):
+            proxy.delay_s = draw.choice((0.0, 0.0, 0.75))
             item = draw.randrange(50)
             try:
                 found = store.get(STATE.view, [(item,)])
@@ -330,7 +331,7 @@ def test_a_look_up_given_up_never_leaves_its_answer_for_the_next(cluster: Cluste
             else:
                 assert found == [row(item, item)]
     proxy.close()
-    assert 10 < late < 70
+    assert 3 < late < 27
 
 
 def as_documented(cluster: Cluster, user: str) -> str:

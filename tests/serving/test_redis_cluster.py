@@ -17,6 +17,7 @@ from infra.launcher.redis import program, url
 from tests.contract.online_stores import FORMER, NEXT, STATE, row
 from tests.raising import refused
 from tests.redis_server import redis_server
+from tests.waiting import WAIT_S
 
 pytestmark = pytest.mark.slow
 
@@ -31,7 +32,7 @@ def node(tmp_path: Path) -> Iterator[str]:
     server = subprocess.Popen([*command, "--bind", "127.0.0.1"], cwd=tmp_path)
     try:
         with redis.Redis(port=port) as client:
-            until_s = time.monotonic() + 20
+            until_s = time.monotonic() + WAIT_S
             while True:
                 try:
                     client.ping()

@@ -5,7 +5,7 @@ import datetime as dt
 import itertools
 import json
 import re
-import time
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from headrace.errors import (
     DatabaseUnavailableError,
+    DeadlineError,
     EntityKeyError,
     FeatureSpecError,
     FeatureSpecReason,
@@ -36,6 +37,7 @@ from headrace.serving.vectors import lookup_vectors
 from tests.conftest import ROOT
 from tests.raising import refused
 from tests.serving.ranked import AT, START, USERS
+from tests.waiting import WAIT_S
 
 pytestmark = pytest.mark.slow
 
@@ -322,21 +324,28 @@ def test_a_client_that_went_away_is_not_answered_by_half_of_its_body() -> None:
 
 
 def test_work_that_is_too_late_before_it_begins_is_not_begun() -> None:
-    done: list[int] = []
+    begun: list[int] = []
+    may_end = threading.Event()
 
     def act(number: int) -> None:
-        time.sleep(0.2)
-        done.append(number)
+        begun.append(number)
+        assert may_end.wait(WAIT_S)
 
     async def many() -> None:
-        asked = [workers.run(lambda n=n: act(n), deadline_s=0.1) for n in range(6)]
-        await asyncio.gather(*asked, return_exceptions=True)
+        first = asyncio.create_task(workers.run(lambda: act(0), deadline_s=WAIT_S))
+        while not begun:
+            await asyncio.sleep(0.01)
+        others = [workers.run(lambda n=n: act(n), deadline_s=0.1) for n in range(1, 6)]
+        found = await asyncio.gather(*others, return_exceptions=True)
+        assert {type(each) for each in found} == {DeadlineError}
+        assert workers.begun == 1  # the places of those that never began are free
+        may_end.set()
+        await first
 
     workers = Workers(threads=1, begun_max=10)
     asyncio.run(many())
-    assert workers.begun <= 1  # the places of those that never began are free
     workers.close()
-    assert done == [0]
+    assert begun == [0]
 
 
 def test_the_dashboard_shows_every_metric_that_is_exported_and_no_other(

@@ -389,7 +389,7 @@ def test_slow_requests_end_by_their_deadline_and_health_does_not_wait_for_them(
 ) -> None:
     with Held(tmp_path / "slow.db") as store:
         store.put(USERS, [at((1,), (1, ()))])
-        limits = ServerLimits(threads=2, begun_max=4, deadline_s=0.2)
+        limits = ServerLimits(threads=2, begun_max=2, deadline_s=0.2)
         service = Service(store, {})
         with TestClient(make_app(service, store, limits=limits)) as opened:
             body = {"views": [USERS.view], "entities": [{"user_id": 1}]}

@@ -14,6 +14,7 @@ from headrace.api import Lake
 from headrace.config import Settings
 from tests.conftest import ROOT
 from tests.ui.factories import fill
+from tests.waiting import WAIT_S
 
 Open = Callable[..., AppTest]
 
@@ -52,7 +53,7 @@ def app(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
 
 def open_page(page: str = "", *, user: dict[str, object] | None = None, **query: str) -> AppTest:
     """Run the app at one page, as a user of a login if given; a page that raised fails the test."""
-    found = AppTest.from_file(str(ROOT / "ui" / "streamlit_app.py"), default_timeout=60)
+    found = AppTest.from_file(str(ROOT / "ui" / "streamlit_app.py"), default_timeout=WAIT_S)
     found.user = user or {}
     for name, value in query.items():
         found.query_params[name] = value

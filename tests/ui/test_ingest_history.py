@@ -10,6 +10,7 @@ from headrace.ingest.run import ingest
 from headrace.registry import CommitRecord
 from tests.ingest.factories import json_line, make_stream
 from tests.ingest.log_source import Entry, Log, LogSource
+from tests.waiting import WAIT_S
 from ui.ingest_history import Moved, history, minutes
 
 STREAM = make_stream("json", allowed_lateness="10s")
@@ -85,5 +86,5 @@ def test_the_history_is_of_one_stream_and_outlives_its_snapshots(lake: Lake) -> 
     assert sum(each.late_rows for each in found) == 2
     assert sum(each.dead_letters for each in found) == 1
     lag_s = max(each.lag_s or 0.0 for each in found)
-    assert 20 <= lag_s < 30 + 60
+    assert 20 <= lag_s < 30 + WAIT_S
     assert history(lake, make_stream("json", stream="none", table="raw.none")) == ()

@@ -1,8 +1,9 @@
 """A page goes on where a server is silent, and does not count anew what it knows."""
 
 import socket
-import time
+import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -21,42 +22,82 @@ from tests.interop.warehouses import users
 from tests.ui.conftest import Open
 from tests.ui.factories import fill
 from tests.ui.test_pages import texts
+from tests.waiting import WAIT_S
 from ui import data
 from ui.server_data import ANSWER_S
 
-ANSWER_S_MAX = 2.0  # of Flink, in these tests
+
+class Silent:
+    """A server that takes connections and answers none; it keeps them open as long as it `holds`."""
+
+    def __init__(self) -> None:
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._listening.getsockname()[1]}"
+        self._lock, self._holds = threading.Lock(), True
+        self._held = list[socket.socket]()
+        self._thread = threading.Thread(target=self._take)
+        self._thread.start()
+
+    def hold(self) -> None:
+        with self._lock:
+            self._holds = True
+
+    def let_go(self) -> None:
+        with self._lock:
+            self._holds = False
+            while self._held:
+                self._held.pop().close()
+
+    def close(self) -> None:
+        self.let_go()
+        self._listening.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._listening.close()
+
+    def _take(self) -> None:
+        while True:
+            try:
+                client, _ = self._listening.accept()
+            except OSError:
+                return
+            with self._lock:
+                if self._holds:
+                    self._held.append(client)
+                else:
+                    client.close()
 
 
 @pytest.fixture
-def silent_flink(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A server that takes connections and never answers; a stream of the lake is of Flink."""
+def silent() -> Iterator[Silent]:
+    with closing(Silent()) as server:
+        yield server
+
+
+@pytest.fixture
+def silent_flink(lake: Lake, silent: Silent, monkeypatch: pytest.MonkeyPatch) -> Silent:
+    """A stream of the lake is of Flink, which is silent for longer than a test takes."""
     fill(lake)
     owner = Owner(by=FLINK, epoch=3)
     move_properties(lake.table("raw.impressions"), lambda _: owner.note(stream="impressions"))
-    monkeypatch.setattr(jobs, "ANSWER_S_MAX", ANSWER_S_MAX)
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        address = f"http://127.0.0.1:{server.getsockname()[1]}"
-        monkeypatch.setenv("HEADRACE_FLINK_URI", address)
-        monkeypatch.setenv("HEADRACE_FLINK_GATEWAY_URI", address)
-        yield
+    monkeypatch.setattr(jobs, "ANSWER_S_MAX", WAIT_S)
+    monkeypatch.setenv("HEADRACE_FLINK_URI", f"http://{silent.address}")
+    monkeypatch.setenv("HEADRACE_FLINK_GATEWAY_URI", f"http://{silent.address}")
+    return silent
 
 
-@pytest.mark.usefixtures("silent_flink")
-def test_a_page_does_not_wait_for_a_server_that_is_silent(app: Open) -> None:
+def test_a_page_does_not_wait_for_a_server_that_is_silent(app: Open, silent_flink: Silent) -> None:
     _ = app  # its environment is what `data` reads
-    began = time.monotonic()
     first = data.lake_facts(within_s=60)
-    assert time.monotonic() - began < ANSWER_S_MAX
     assert (first.awaited, len(first.tables)) == (("Flink",), 5)
     assert [(each.subject, each.state) for each in first.jobs] == [("impressions", "")]
     assert first.standing.unreadable == ()
+    silent_flink.let_go()
     later = data.lake_facts()  # waits, and asks nothing twice at once
     assert later.awaited == ()
     assert [each.name for each in later.standing.unreadable] == ["Flink"]
+    silent_flink.hold()
     st.cache_data.clear()
-    began = time.monotonic()
     again = data.lake_facts(within_s=60)
-    assert time.monotonic() - began < ANSWER_S_MAX
     assert [each.name for each in again.standing.unreadable] == ["Flink"]  # its last answer
 
 
@@ -71,21 +112,20 @@ def test_the_overview_ends_with_the_finding_that_the_server_is_silent(
 
 
 def impatient(server: SecretStr) -> RedisOnlineStore:
-    """Open the store on Redis as the library does, but wait for less than half a minute."""
-    return RedisOnlineStore(server.get_secret_value(), answer_s=3 * ANSWER_S, retries=0)
+    """Open the store on Redis as the library does, but ask once."""
+    return RedisOnlineStore(server.get_secret_value(), answer_s=WAIT_S, retries=0)
 
 
 def test_an_online_store_that_is_silent_is_not_called_empty(
-    app: Open, lake: Lake, monkeypatch: pytest.MonkeyPatch
+    app: Open, lake: Lake, silent: Silent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(lake)
     monkeypatch.setattr(opening, "_on_redis", impatient)
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        address = f"redis://127.0.0.1:{server.getsockname()[1]}/0"
-        monkeypatch.setenv("HEADRACE_ONLINE_STORE_URI", address)
-        first = data.lake_facts(within_s=60)
-        assert (first.awaited, first.online, first.no_online) == (("online store",), (), None)
-        assert "cannot be read" in texts(app("serving"))
+    monkeypatch.setenv("HEADRACE_ONLINE_STORE_URI", f"redis://{silent.address}/0")
+    first = data.lake_facts(within_s=60)
+    assert (first.awaited, first.online, first.no_online) == (("online store",), (), None)
+    silent.let_go()
+    assert "cannot be read" in texts(app("serving"))
 
 
 def test_files_of_a_paimon_snapshot_are_counted_once(

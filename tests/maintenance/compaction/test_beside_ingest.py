@@ -7,6 +7,7 @@ from headrace.config import Settings
 from headrace.maintenance.compaction.compact import compact
 from tests.processes import CONTEXT
 from tests.tables.factories import add, events_table, ids_of
+from tests.waiting import WAIT_S
 
 pytestmark = pytest.mark.slow
 
@@ -29,7 +30,7 @@ def test_a_running_ingest_and_repeated_compaction_lose_and_double_nothing(
         compactions = 0
         while writer.is_alive():
             compactions += compact(table).changed
-        writer.join(120)
+        writer.join(WAIT_S)
         assert writer.exitcode == 0
         compact(table)
         assert compactions >= 1

@@ -24,6 +24,7 @@ from tests.raising import refused
 from tests.rest_catalog import RestCatalog, rest_catalog
 from tests.tables.factories import add, events_table, ids_of
 from tests.tables.no_locks import NoLocks
+from tests.waiting import WAIT_S
 
 pytestmark = pytest.mark.slow
 
@@ -92,7 +93,7 @@ def test_hosts_that_race_without_a_common_lock_lose_nothing(
         for each in threads:
             each.start()
         for each in threads:
-            each.join(120)
+            each.join(WAIT_S)
         assert ids_of(one.table("raw.events")) == [*range(4), *range(10, 14)]
 
 

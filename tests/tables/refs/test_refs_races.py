@@ -46,7 +46,7 @@ def test_of_two_processes_that_fast_forward_to_two_branches_one_wins(settings: S
         for worker in workers:
             worker.start()
         for worker in workers:
-            worker.join(120)
+            worker.join(WAIT_S)
         said = sorted(outcomes.get(timeout=WAIT_S) for _ in workers)
         assert "refused" in said
         (winner,) = set(said) - {"refused"}
@@ -82,7 +82,7 @@ def test_tags_branches_and_drops_beside_appends_lose_nothing(settings: Settings)
                 gone, (snapshot_id, _) = made.popitem()
                 refs.drop(table, gone, snapshot_id=snapshot_id)
             number += 1
-        worker.join(120)
+        worker.join(WAIT_S)
         assert worker.exitcode == 0
         assert ids_of(table) == list(range(26))
         assert refs.tags(table) == {name: at for name, (at, _) in made.items()}

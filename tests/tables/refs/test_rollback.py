@@ -30,6 +30,7 @@ from tests.raising import refused
 from tests.tables.commits.test_faults import impatient, locked
 from tests.tables.factories import add, day_key, events_table, ids_of
 from tests.tables.histories import build_of, few_snapshots, take, write
+from tests.waiting import WAIT_S
 
 
 def test_rollback_gives_up_what_its_plan_said(lake: Lake) -> None:
@@ -216,7 +217,7 @@ def test_a_kill_rolls_back_rows_offsets_and_builds_or_none_of_them(
         lake.registry.record_builds([build_of(take(table, 5))])
         killed = CONTEXT.Process(target=_roll_back, args=(settings, crash_at))
         killed.start()
-        killed.join(120)
+        killed.join(WAIT_S)
         assert killed.exitcode == -signal.SIGKILL
         done = crash_at == "updates.after_swap"
         assert ids_of(table) == list(range(2 if done else 5))
