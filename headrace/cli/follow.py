@@ -51,6 +51,7 @@ class Following:
     ) -> None:
         self._out, self._every_s, self._rows, self._mib = out, every_s, rows, mib
         self._stretched: dict[str, int] = {}
+        self._away: dict[str, str] = {}  # the error of each stream that is being tried again
 
     def run(
         self,
@@ -109,7 +110,8 @@ class Following:
         say_error(error)
 
     def changed(self, progress: "Progress") -> None:
-        """Say when a stream begins or ends to commit more rarely."""
+        """Say when a stream has to wait or goes on, and when it begins or ends to commit more rarely."""
+        self._say_waits(progress)
         before = self._stretched.get(progress.stream, 1)
         self._stretched[progress.stream] = progress.stretch
         if progress.stretch > before:
@@ -126,9 +128,24 @@ class Following:
         late = sum(each.late_rows for each in done.taken.values())
         more = [f"{letters:,} dead letters"] if letters else []
         more += [f"{late:,} late"] if late else []
+        if not done.taken:
+            self._out.say(f"{stream}  moved its watermark in {seconds:.2f} s")
+            return
         said = ", ".join([f"{done.rows.rows_added:,} rows", *more])
         self._out.say(f"{stream}  {said} of {len(done.taken)} partitions in {seconds:.2f} s")
 
     def failed(self, stream: str, code: str) -> None:
-        """Say that an error occurred; one that lasts is said in full when the stream ends."""
-        self._out.say(f"{stream}  {code}")
+        """Leave errors to `changed`, and to the end of the stream: both say them in full."""
+
+    def _say_waits(self, progress: "Progress") -> None:
+        """Say an error that may pass once, and that it passed."""
+        from headrace.ingest.progress import Phase
+
+        name, before = progress.stream, self._away.get(progress.stream, "")
+        if progress.phase is Phase.RETRYING:
+            self._away[name] = progress.error
+            if progress.error != before:
+                self._out.say(f"{name}  tries again: {progress.error_code}: {progress.error}")
+        elif before and progress.phase is Phase.FOLLOWING:
+            del self._away[name]
+            self._out.say(f"{name}  goes on")

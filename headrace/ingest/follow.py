@@ -216,7 +216,6 @@ class _Following:
         taken, before = done.taken.values(), self.progress
         self.progress = replace(
             before,
-            phase=Phase.FOLLOWING,
             commits=before.commits + 1,
             rows=before.rows + sum(each.rows for each in taken),
             dead_letters=before.dead_letters + sum(each.dead_letters for each in taken),
@@ -224,8 +223,6 @@ class _Following:
             committed_ms=clock.now_ms(),
             watermark_us=tables.watermark.reached_us,
             refused_share=tables.refused.refused / max(1, tables.refused.records),
-            error_code="",
-            error="",
         )
         for each in self._listeners:
             each.committed(self._stream.name, done, seconds=seconds)
@@ -279,15 +276,25 @@ class _Following:
         if now_s - self._since.report_s < _REPORT_S and not force:
             return
         self._since.report_s = now_s
-        if reader.drained:
+        found = reader.status()
+        if reader.drained and found.unreachable is None:  # an end that nobody tells may have moved
             self._since.at_end_s = now_s
-        lag = {each.key: behind for each, behind in reader.status().lag.items()}
         self.progress = replace(
             self.progress,
-            phase=Phase.FOLLOWING,
-            lag=lag,
+            lag={each.key: behind for each, behind in found.lag.items()},
             behind_s=round(now_s - self._since.at_end_s, 3),
         )
+        self._say_reached(found.unreachable)
+
+    def _say_reached(self, unreachable: SourceError | None) -> None:
+        """Report whether the source answers; one that does not is an error that may pass."""
+        was_away = self.progress.phase is Phase.RETRYING
+        if unreachable is not None and not was_away:
+            self.say(Phase.RETRYING, unreachable)
+            return
+        if unreachable is None:
+            passed = {"error_code": "", "error": ""} if was_away else {}
+            self.progress = replace(self.progress, phase=Phase.FOLLOWING, **passed)
         self._send()
 
     def _send(self) -> None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -13,8 +14,11 @@ import pytest
 from typer.testing import CliRunner
 
 from headrace.api import Lake
+from headrace.cli.follow import Following
 from headrace.cli.main import make_app
+from headrace.cli.output import Format, output_of
 from headrace.config import Settings
+from headrace.ingest.progress import Phase, Progress
 from tests.ingest.factories import write_things
 from tests.waiting import WAIT_S, wait_until
 
@@ -130,3 +134,17 @@ def test_a_stream_that_fails_makes_the_service_end_with_its_status(
     assert "source-file" in done.output
     said = CliRunner().invoke(make_app(), ["ingest", "status"]).output
     assert "things: failed: `things/a.csv` cannot be ingested" in said
+
+
+def test_a_stream_that_waits_says_why_once_and_that_it_goes_on(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    told = Following(output_of(Format.TEXT), every_s=None, rows=None, mib=None)
+    well = Progress(stream="things", phase=Phase.FOLLOWING)
+    away = replace(well, phase=Phase.RETRYING, error_code="topic-unreachable", error="`t` is away")
+    for progress in (well, away, away, well, well):
+        told.changed(progress)
+    assert capsys.readouterr().out.splitlines() == [
+        "things  tries again: topic-unreachable: `t` is away",
+        "things  goes on",
+    ]

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from headrace.definitions.types import TIMESTAMP
+from headrace.errors import SourceError
 from headrace.ingest.sources.base import (
     Batch,
     Position,
@@ -56,6 +57,7 @@ class LogSource:
         self.logs, self.topic, self.topic_id = dict(logs), topic, topic_id
         self.open_readers = 0
         self.newest: LogReader | None = None
+        self.unreachable: SourceError | None = None  # what readers are told when they ask
 
     def missing(self) -> str | None:
         return None if self.logs else f"topic `{self.topic}` has no partition"
@@ -113,6 +115,7 @@ class LogReader:
             lag=lag,
             missing=self._source.missing(),
             next=dict(self._positions),
+            unreachable=self._source.unreachable,
         )
 
     def poll(self, max_rows: int, *, max_s: float) -> Batch | None:

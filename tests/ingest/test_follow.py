@@ -1,7 +1,7 @@
 """Streams that are followed: what comes is committed in time, and a stop or a failure loses nothing."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -12,7 +12,13 @@ import pytest
 from headrace import clock
 from headrace.api import Lake
 from headrace.definitions.stream import Stream
-from headrace.errors import CatalogBusyError, FencedError, RecordsRefusedError, UnknownFieldsError
+from headrace.errors import (
+    CatalogBusyError,
+    FencedError,
+    RecordsRefusedError,
+    TopicUnreachableError,
+    UnknownFieldsError,
+)
 from headrace.ingest import follow as following
 from headrace.ingest import progress as reports
 from headrace.ingest import refused_window
@@ -77,7 +83,7 @@ class Running:
 @contextmanager
 def followed(
     lake: Lake, source: Source | None, *, stream: Stream = STREAM, cadence: Cadence = FAST
-) -> Iterator[Running]:
+) -> Generator[Running]:
     stop, heard = threading.Event(), Heard()
 
     def run() -> Progress:
@@ -216,6 +222,32 @@ def test_an_error_that_may_pass_is_retried_from_the_table(
         done = running.end()
     assert running.heard.codes == ["catalog-busy"] * 2
     assert (done.rows, done.error_code) == (4, "")
+
+
+def test_a_source_that_does_not_answer_is_an_error_until_it_answers_and_the_stream_is_behind(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its end is not known: neither lag nor age may say that all is taken."""
+    monkeypatch.setattr(following, "_REPORT_S", 0.01)
+    log = LogSource({0: Log(entries=[], end=0)})
+    log.grow(0, things(0, 4))
+    with followed(lake, log) as running:
+
+        def said() -> Progress:
+            return running.heard.progress[STREAM.name]
+
+        running.until(lambda: count(lake) == 4 and said().phase is Phase.FOLLOWING)
+        log.unreachable = TopicUnreachableError("things", servers="here:1", detail="refused")
+        running.until(lambda: said().phase is Phase.RETRYING and said().behind_s > 0.05)
+        assert (said().error_code, "here:1" in said().error) == ("topic-unreachable", True)
+        told = reports.read(lake.settings, STREAM.name)
+        assert told is not None and told.error_code == "topic-unreachable"
+        log.unreachable = None
+        log.grow(0, things(4, 4))
+        running.until(lambda: count(lake) == 8 and said().phase is Phase.FOLLOWING)
+        assert (said().error_code, said().error) == ("", "")
+        running.end()
+    assert running.heard.codes == ["topic-unreachable"]
 
 
 def test_a_stream_that_fails_does_not_stop_the_others(lake: Lake) -> None:

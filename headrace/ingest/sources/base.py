@@ -172,6 +172,8 @@ class ReaderStatus:
         missing: Why the source has no partition at all, if so.
         next: Where each partition of a log goes on: the next offset to read. Sources of files have none.
         skipped: Why sources were left out so far, of a contract that says to go on without them.
+        unreachable: Why the source did not answer when it was asked last, if so: `lag` and `waiting`
+            are then those of before.
 
     """
 
@@ -184,6 +186,7 @@ class ReaderStatus:
     missing: str | None = None
     next: Mapping[SourcePartition, int] = field(default_factory=dict[SourcePartition, int])
     skipped: tuple[SourceError, ...] = ()
+    unreachable: SourceError | None = None
 
 
 class Reader(Protocol):

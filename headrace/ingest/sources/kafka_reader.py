@@ -82,6 +82,7 @@ class KafkaReader:
         self._pid = os.getpid()
         self._closed, self._rebuilt = False, False
         self._failure: SourceError | None = None
+        self._unreachable: TopicUnreachableError | None = None
         self._held: dict[int, Fetched] = {}
         self._progress: dict[int, Progress] = {}
         self._asked_ends_s = self._asked_facts_s = time.monotonic()
@@ -117,6 +118,7 @@ class KafkaReader:
             lag=lag,
             missing=None if lag else f"topic `{self._client.topic}` has no partition",
             next={self._named(number): each.expected for number, each in self._progress.items()},
+            unreachable=self._unreachable,
         )
 
     # reading
@@ -374,10 +376,12 @@ class KafkaReader:
             if now_s - self._asked_facts_s >= FACTS_S:
                 self._compare(self._client.facts(timeout_s=_QUICK_S))
             stalled = self._update_ends(now_s)
-        except TopicUnreachableError:
+        except TopicUnreachableError as error:
+            self._unreachable = error
             for each in self._progress.values():
                 each.moved_s = now_s  # it is the brokers that stand still
             return
+        self._unreachable = None
         if stalled and self._rebuilt:
             raise PartitionStalledError(
                 self._client.topic, partitions=tuple(stalled), stalled_s=self._stalled_s

@@ -23,6 +23,7 @@ from tests.ingest.sources.test_kafka import (
     values,
 )
 from tests.mock_kafka import MockKafka
+from tests.waiting import WAIT_S, wait_until
 
 
 class _Deaf(Swallowing):
@@ -135,3 +136,26 @@ def test_a_slow_caller_costs_no_second_fetch(cluster: MockKafka) -> None:
             time.sleep(0.02)
     assert offsets_of(parts) == list(range(3_000))
     assert max(read) <= 1.2 * 3_000 * 1_000 + 100_000
+
+
+def test_brokers_that_go_away_under_a_reader_are_named_until_they_are_back(
+    cluster: MockKafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka_reader, "ENDS_S", 0.05)
+    monkeypatch.setattr(kafka_reader, "_QUICK_S", 0.5)
+    cluster.create(TOPIC)
+    cluster.produce(TOPIC, values(10))
+    with closing(open_at(cluster, follow=True)) as reader:
+        assert offsets_of(take_next(reader, 10)) == list(range(10))
+
+        def is_away() -> bool:
+            reader.poll(10, max_s=0.1)
+            return reader.status().unreachable is not None
+
+        assert not is_away()
+        for broker in (1, 2):
+            cluster.down(broker)
+        assert wait_until(is_away, seconds=WAIT_S)
+        for broker in (1, 2):
+            cluster.up(broker)
+        assert wait_until(lambda: not is_away(), seconds=WAIT_S)
