@@ -10,7 +10,7 @@ import typer
 from headrace.cli.declared import StreamName, stream_named
 from headrace.cli.nouns import add, add_noun
 from headrace.cli.output import Format, OutputOption, output_of
-from headrace.errors import DraftError
+from headrace.errors import DraftError, TopicNotFoundError
 
 if TYPE_CHECKING:
     from headrace.config import Settings
@@ -80,10 +80,14 @@ def _sample(settings: "Settings", source: str) -> "tuple[Sample, str]":
 
     try:
         pattern, paths = _matching(settings, source)
-    except DraftError:
+    except DraftError as no_file:
         if settings.kafka is None or not _TOPIC.fullmatch(source):
             raise
-        return topic_sample(source, settings), source
+        try:
+            return topic_sample(source, settings), source
+        except TopicNotFoundError as error:
+            detail = f"{no_file.detail}, and there is no such topic at `{error.servers}`"
+            raise DraftError(source, detail=detail) from error
     return sample_of(paths), pattern
 
 

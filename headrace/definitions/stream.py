@@ -278,7 +278,10 @@ class Stream(Declaration):
         name = next(nested, None)
         nests = info.data.get("format") in ("json", "parquet")
         if policy != "ignore" and name is not None and nests:
-            msg = f"`{name}` is read from inside of an object, whose other keys are ignored"
+            msg = (
+                f"`{policy}` does not go with `{name}`, which is read from inside of an object: "
+                "its other keys are ignored; leave `unknown_fields` out, or declare it `ignore`"
+            )
             raise ValueError(msg)
         return policy
 

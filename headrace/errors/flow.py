@@ -285,6 +285,23 @@ class ContractError(LakeError):
         self.table, self.detail, self.reason, self.column = table, detail, reason, column
         super().__init__(f"the contract of `{table}` cannot be applied: {detail}", remedy=remedy)
 
+    def of_stream(self, name: str) -> "ContractError":
+        """Return it with what helps a stream, if nothing special does."""
+        if self.remedy is not None:
+            return self
+        return ContractError(
+            self.table,
+            self.detail,
+            reason=self.reason,
+            column=self.column,
+            remedy=Remedy.run(
+                "ingest",
+                "reset",
+                name,
+                advice="declare it as the table has it, or begin the stream again",
+            ),
+        )
+
 
 class LeakError(LakeError):
     """A sample would use a value that serving could not have known."""

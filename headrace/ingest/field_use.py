@@ -97,12 +97,24 @@ class FieldUse:
         )
 
     def absent(self, stream: Stream) -> tuple[str, ...]:
-        """Return the declared fields that no record has; none before the first record."""
-        return tuple(name for name in stream.fields if self.records and name not in self.present)
+        """Return the declared fields that no record has; none before the first record.
+
+        One that records had before it was declared is none of them: their rows stay null.
+        """
+        if not self.records:
+            return ()
+        had = {*self.present, *self.undeclared}
+        return tuple(
+            name
+            for name, field in stream.fields.items()
+            if had.isdisjoint({name, field.source_name or name})
+        )
 
     def unknown(self, stream: Stream) -> dict[str, int]:
         """Return the fields that are not declared now, with the number of records that had them."""
-        return {name: seen for name, seen in self.undeclared.items() if name not in stream.fields}
+        sources = {field.source_name for field in stream.fields.values()}
+        declared = {*stream.fields, *sources}
+        return {name: seen for name, seen in self.undeclared.items() if name not in declared}
 
 
 def refused(use: FieldUse, decoded: Decoded, stream: Stream) -> tuple[str, ...]:

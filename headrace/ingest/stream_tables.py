@@ -103,14 +103,17 @@ def declared(lake: OpenLake, stream: Stream) -> LakeTable:
         ContractError: If it cannot be brought in line with the contract.
 
     """
-    return declare_table(
-        lake,
-        stream.table,
-        stream.table_schema(),
-        partition_by=stream.partition_by,
-        properties=table_properties(stream),
-        defaults=WHOLE_SOURCES,
-    )
+    try:
+        return declare_table(
+            lake,
+            stream.table,
+            stream.table_schema(),
+            partition_by=stream.partition_by,
+            properties=table_properties(stream),
+            defaults=WHOLE_SOURCES,
+        )
+    except ContractError as error:
+        raise error.of_stream(stream.name) from error
 
 
 def effective_contract(lake: OpenLake, stream: Stream) -> Stream:

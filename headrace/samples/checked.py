@@ -11,7 +11,7 @@ from headrace.definitions.problem import Finding, Problem, problem_of, shown
 from headrace.definitions.properties import FEATURE_VIEW_PROPERTY
 from headrace.definitions.source_lines import read_document
 from headrace.definitions.stream_times import doubt_of
-from headrace.errors import LakeError, Remedy
+from headrace.errors import LakeError
 from headrace.samples.lost_models import lost_models_of
 from headrace.samples.watermarks import watermark_us
 from headrace.tables.declare import contradiction
@@ -46,8 +46,7 @@ def contradictions(lake: OpenLake, declared: Declarations, settings: Settings) -
         if error is None:
             continue
         path = declared.stream_files[stream.name]
-        reset = Remedy.run("ingest", "reset", stream.name, advice="or begin the stream again")
-        text = f"{error.detail} in `{stream.table}`; {error.remedy or reset}"
+        text = f"{error.detail} in `{stream.table}`; {error.of_stream(stream.name).remedy}"
         finding = Finding(("fields", error.column or ""), text)
         yield problem_of(finding, read_document(path), file=shown(path, settings.root))
 

@@ -11,7 +11,7 @@ import typer
 from infra.launcher import run
 from infra.launcher.cluster import Cluster
 from infra.launcher.errors import LauncherError
-from infra.launcher.exports import exports
+from infra.launcher.exports import exports, use_with
 from infra.roles import ROLES
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
@@ -33,7 +33,7 @@ def up(without: Without = None, only: Only = None) -> None:
     typer.echo(
         f"all healthy after {time.monotonic() - begun:.1f} s; stop them with: make cluster-down"
     )
-    typer.echo("\nuse them, as the operator, with HEADRACE_PROFILE=cluster and:")
+    typer.echo(f"\n{use_with(cluster)}")
     for line in exports(cluster):
         typer.echo(line)
 

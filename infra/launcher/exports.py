@@ -22,6 +22,13 @@ def exports(cluster: Cluster, *, role: str = "operator") -> list[str]:
     return [f"export {name}={shlex.quote(value)}" for name, value in found.items()]
 
 
+def use_with(cluster: Cluster) -> str:
+    """Say what the lines of `exports` go with: only a lake with a catalog here is of another profile."""
+    if "HEADRACE_CATALOG_URI_FILE" in environment(cluster):
+        return "use them, as the operator, with HEADRACE_PROFILE=cluster and:"
+    return "use them in any profile, with:"
+
+
 def environment(cluster: Cluster, *, role: str = "operator") -> dict[str, str]:
     """Return the variables behind `exports`; raises what it does."""
     if role not in ROLES:

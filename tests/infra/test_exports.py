@@ -8,7 +8,7 @@ import pytest
 from headrace.config import Settings
 from infra.launcher.cluster import Cluster
 from infra.launcher.errors import LauncherError
-from infra.launcher.exports import exports
+from infra.launcher.exports import exports, use_with
 from tests.conftest import ROOT
 
 
@@ -65,4 +65,6 @@ def test_a_role_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 
 def test_servers_that_do_not_run_are_left_out(tmp_path: Path) -> None:
-    assert exports(Cluster(tmp_path / "none")) == []
+    none = Cluster(tmp_path / "none")
+    assert exports(none) == []
+    assert "cluster" not in use_with(none)  # that profile wants a catalog

@@ -124,6 +124,9 @@ def test_the_command_drafts_a_topic_where_no_file_matches(
     assert yaml.safe_load(run.output)["source"] == {"kafka": {"topic": TOPIC}}
     with pytest.raises(TopicNotFoundError):
         topic_sample("nothing", Settings.load())
+    neither = CliRunner().invoke(make_app(), ["streams", "infer", "nothing"])
+    assert neither.exit_code == 1
+    assert "matches, and there is no such topic at" in neither.output
     monkeypatch.delenv("HEADRACE_KAFKA_SERVERS")
     without = CliRunner().invoke(make_app(), ["streams", "infer", TOPIC])
     assert without.exit_code == 1
