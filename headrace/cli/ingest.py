@@ -140,7 +140,11 @@ def _run_once(
 
 
 def status(streams: StreamNames = None, *, output: OutputOption = Format.TEXT) -> None:
-    """Show how far each stream is: rows, dead letters, what waits, watermark, and its service."""
+    """Show how far each stream is: rows, dead letters, what waits, watermark, and its service.
+
+    Of a stream whose source has a fault it shows what the tables say, then the error, and ends with
+    its status; brokers that do not answer are no fault of a stream.
+    """
     from headrace.config import Settings
     from headrace.ingest import progress
     from headrace.ingest.statuses import statuses
@@ -149,16 +153,20 @@ def status(streams: StreamNames = None, *, output: OutputOption = Format.TEXT) -
     settings = Settings.load()
     wanted = streams_named(streams, settings)
     with OpenLake.existing(settings) as lake:
-        rows: list[dict[str, Any]] = [
-            {
-                **asdict(each.known()),
-                "unreachable": None if each.silent is None else each.silent.message,
-            }
-            for each in statuses(lake, wanted).values()
-        ]
+        answers = list(statuses(lake, wanted).values())
+    errors = [each.error for each in answers if each.error is not None]
+    rows: list[dict[str, Any]] = [
+        {
+            **asdict(each.known()),
+            "unreachable": None if each.silent is None else each.silent.message,
+            "error": None if each.error is None else each.error.message,
+        }
+        for each in answers
+    ]
     for row, stream in zip(rows, wanted, strict=True):
         row["table"] = str(stream.table)
-        row["waiting"] = None if row["unreachable"] else len(row["sources_waiting"])
+        is_known = row["unreachable"] is None and row["error"] is None
+        row["waiting"] = len(row["sources_waiting"]) if is_known else None
         row["taken"] = row.pop("sources_taken")
         said = progress.read(settings, stream.name)
         row["service"] = None if said is None else said.phase_now
@@ -186,6 +194,10 @@ def status(streams: StreamNames = None, *, output: OutputOption = Format.TEXT) -
             out.say(f"{stream.name}: {said}")
         for line in about_fields(row["undeclared_fields"], row["absent_fields"], stream):
             out.say(f"{stream.name}: {line}")
+    for error in errors:
+        say_error(error)
+    if errors:
+        raise typer.Exit(exit_status(*errors))
 
 
 def _about_service(said: dict[str, Any] | None) -> list[str]:

@@ -19,7 +19,8 @@ ASKED_AT_ONCE_MAX = 32  # each is a client with connections of its own
 class StreamAnswer:
     """How far one stream is, and why that is not known, or not fully.
 
-    `silent` says that the brokers of its topic do not answer: the status is then what the tables say.
+    The status is what the tables say where its source gave none: `silent` says that the brokers of its
+    topic do not answer, `error` what else is wrong with it.
     """
 
     status: StreamStatus | None = None
@@ -67,7 +68,7 @@ def _answer(lake: OpenLake, asked: SourceAsked, said: ReaderStatus | LakeError) 
         if isinstance(said, TopicUnreachableError):
             return StreamAnswer(status=table_status(lake, asked.stream), silent=said)
         if isinstance(said, LakeError):
-            return StreamAnswer(error=said)
+            return StreamAnswer(status=table_status(lake, asked.stream), error=said)
         return StreamAnswer(status=asked.status(said))
     except LakeError as error:
         return StreamAnswer(error=error)

@@ -118,3 +118,24 @@ def test_status_without_brokers_is_what_the_tables_say_within_seconds(folder: Pa
     assert (clicks["rows"], clicks["waiting"], others["waiting"]) == (3, None, 0)
     assert clicks["unreachable"].startswith("topic `clicks` cannot be reached at `127.0.0.1:")
     assert others["unreachable"] is None
+
+
+def test_status_names_a_topic_that_lost_records_and_shows_every_stream(folder: Path) -> None:
+    declare(folder, "clicks", "{kafka: {topic: clicks}}")
+    declare(folder, "others", "{kafka: {topic: others}}")
+    with MockKafka() as cluster:
+        profile(folder, kafka_servers=cluster.servers)
+        for topic in ("clicks", "others"):
+            cluster.create(topic)
+            cluster.produce(topic, [VALUE] * 3)
+        assert headrace("ingest", "run").exit_code == 0
+        for topic in ("clicks", "others"):
+            cluster.produce(topic, [VALUE] * 3)
+        cluster.delete_records("clicks", 0, 5)
+        done = headrace("ingest", "status", "--output", "json")
+    assert done.exit_code == 1
+    assert json.loads(done.stderr)["code"] == "offset-gap"
+    clicks, others = json.loads(done.stdout)
+    assert (clicks["rows"], clicks["waiting"]) == (3, None)
+    assert "offsets 3 to 4 were deleted" in clicks["error"]
+    assert (others["rows"], others["waiting"], others["error"]) == (3, 1, None)
