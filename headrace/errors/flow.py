@@ -292,7 +292,7 @@ class ContractError(LakeError):
         return ContractError(
             self.table,
             self.detail,
-            reason=self.reason,
+            reason=ColumnReason(self.reason),
             column=self.column,
             remedy=Remedy.run(
                 "ingest",

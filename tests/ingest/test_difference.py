@@ -104,6 +104,7 @@ def test_what_no_commit_can_do_is_told_by_its_reason(
     with pytest.raises(ContractError) as raised:
         ingest(lake, after, source=LogSource({0: Log(entries=[], end=6)}))
     assert (raised.value.reason, raised.value.column) == (reason, field)
+    assert raised.value.remedy is not None  # of a stream, there is always something to do
     assert [(each.reason, each.column) for each in found.impossible] == [(reason, field)]
 
 
