@@ -284,18 +284,11 @@ class _Following:
             lag={each.key: behind for each, behind in found.lag.items()},
             behind_s=round(now_s - self._since.at_end_s, 3),
         )
-        self._say_reached(found.unreachable)
-
-    def _say_reached(self, unreachable: SourceError | None) -> None:
-        """Report whether the source answers; one that does not is an error that may pass."""
-        was_away = self.progress.phase is Phase.RETRYING
-        if unreachable is not None and not was_away:
-            self.say(Phase.RETRYING, unreachable)
-            return
-        if unreachable is None:
-            passed = {"error_code": "", "error": ""} if was_away else {}
-            self.progress = replace(self.progress, phase=Phase.FOLLOWING, **passed)
-        self._send()
+        phase = Phase.FOLLOWING if found.unreachable is None else Phase.RETRYING
+        if self.progress.phase is phase:
+            self._send()
+        else:
+            self.say(phase, found.unreachable)
 
     def _send(self) -> None:
         self.progress = replace(self.progress, updated_ms=clock.now_ms())

@@ -70,10 +70,10 @@ def open_tables(lake: OpenLake, stream: Stream) -> tuple[Stream, LakeTable, Lake
     while True:
         try:
             return now, declared(lake, now), dead_letters.open_table(lake)
-        except ContractError:
+        except ContractError as error:
             before, now = now, effective_contract(lake, stream)
             if now == before:
-                raise
+                raise error.of_stream(stream.name) from error.__cause__
 
 
 def refuse_unfinished(lake: OpenLake, stream: Stream) -> None:
@@ -103,17 +103,14 @@ def declared(lake: OpenLake, stream: Stream) -> LakeTable:
         ContractError: If it cannot be brought in line with the contract.
 
     """
-    try:
-        return declare_table(
-            lake,
-            stream.table,
-            stream.table_schema(),
-            partition_by=stream.partition_by,
-            properties=table_properties(stream),
-            defaults=WHOLE_SOURCES,
-        )
-    except ContractError as error:
-        raise error.of_stream(stream.name) from error
+    return declare_table(
+        lake,
+        stream.table,
+        stream.table_schema(),
+        partition_by=stream.partition_by,
+        properties=table_properties(stream),
+        defaults=WHOLE_SOURCES,
+    )
 
 
 def effective_contract(lake: OpenLake, stream: Stream) -> Stream:
