@@ -1,18 +1,25 @@
 """The checkpoints that jobs left on the lake's storage; Flink keeps the newest of each job."""
 
 import re
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
 from headrace.errors import NoCheckpointError
 from headrace.ingest.owner import Owner
+from headrace.storage.folders import Entry
 from headrace.storage.open import folders_of
 from headrace.tables.lake import LakeTable
 
 STATE_PATH = "execution.state-recovery.path"  # the option that says with which state a job begins
 _NUMBER = re.compile(r"/chk-([0-9]{1,15})/?$")
 _COMPLETE = "_metadata"  # written last
+_HEAD = struct.Struct(
+    ">IIq"
+)  # of that file: what it is, the version of its form, the checkpoint's number
+_MAGIC = 0x4960672D
+_JOB_CHARS = 6  # of a job's id, in the name of its savepoint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,23 +68,41 @@ def refuse_missing(table: LakeTable, found: Checkpoint, *, stream: str) -> None:
         raise NoCheckpointError(stream, folder=found.location)
 
 
-def newest_checkpoint(
-    table: LakeTable, folder: str, *, jobs: Sequence[str], stream: str
-) -> Checkpoint:
-    """Find the newest whole checkpoint of some jobs in the folder of all checkpoints.
-
-    Raises:
-        NoCheckpointError: If there is none.
-
-    """
+def newest_checkpoint(table: LakeTable, folder: str, *, jobs: Sequence[str]) -> Checkpoint | None:
+    """Find the newest whole checkpoint of some jobs in the folder of all checkpoints; None if there is none."""
     store = folders_of(folder, table.iceberg().io, table=str(table.name))
     found: list[Checkpoint] = []
     for job in jobs:
         for each in store.list(f"{folder}/{job}"):
-            if _NUMBER.search(each.location) and store.exists(
-                f"{each.location.rstrip('/')}/{_COMPLETE}"
-            ):
-                found.append(Checkpoint.of(each.location, stream=stream))
-    if not found:
-        raise NoCheckpointError(stream, folder=folder)
-    return max(found, key=lambda each: each.number)
+            number = _NUMBER.search(each.location)
+            location = f"{folder}/{job}/{_name(each)}"
+            if number is not None and store.exists(f"{location}/{_COMPLETE}"):
+                found.append(Checkpoint(location=location, number=int(number[1])))
+    return max(found, key=lambda each: each.number, default=None)
+
+
+def newest_savepoint(table: LakeTable, folder: str, *, jobs: Sequence[str]) -> Checkpoint | None:
+    """Find the newest whole savepoint of some jobs in the folder of all savepoints; None if there is none.
+
+    Its name begins with that of its job, and its number, one of those of checkpoints, is in the file that is
+    written last.
+    """
+    if not folder:  # then `stop` wrote none
+        return None
+    store = folders_of(folder, table.iceberg().io, table=str(table.name))
+    prefixes = tuple(f"savepoint-{job[:_JOB_CHARS]}-" for job in jobs)
+    found: list[Checkpoint] = []
+    for each in store.list(folder):
+        if not _name(each).startswith(prefixes):
+            continue
+        location = f"{folder}/{_name(each)}"
+        whole = f"{location}/{_COMPLETE}"
+        head = store.read(whole, bytes_max=_HEAD.size) if store.exists(whole) else b""
+        if len(head) == _HEAD.size:
+            magic, _, number = _HEAD.unpack(head)
+            found += [Checkpoint(location=location, number=number)] if magic == _MAGIC else []
+    return max(found, key=lambda each: each.number, default=None)
+
+
+def _name(entry: Entry) -> str:
+    return entry.location.rstrip("/").rpartition("/")[2]

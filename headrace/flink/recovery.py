@@ -7,9 +7,15 @@ from typing import Any
 from headrace.errors import (
     FlinkStopError,
     JobChangedError,
+    NoCheckpointError,
     OldCheckpointError,
 )
-from headrace.flink.checkpoints import Checkpoint, newest_checkpoint, refuse_missing
+from headrace.flink.checkpoints import (
+    Checkpoint,
+    newest_checkpoint,
+    newest_savepoint,
+    refuse_missing,
+)
 from headrace.flink.client import JobOverview, root_exception
 from headrace.flink.job import FlinkJob
 from headrace.flink.job_status import JobStatus
@@ -92,7 +98,7 @@ def restore(job: FlinkJob, *, checkpoint: str | None = None) -> JobStatus:
         return job.status()
     job.refuse_lost(owner)
     job.refuse_outgrown()
-    start = _checkpoint(job, owner, checkpoint)
+    start, stopped = _start(job, owner, checkpoint)
     committed = job.committed(owner)
     if start.number < committed:
         raise OldCheckpointError(job.subject, checkpoint=start.number, committed=committed)
@@ -106,16 +112,30 @@ def restore(job: FlinkJob, *, checkpoint: str | None = None) -> JobStatus:
         "execution.state-recovery.path": start.location,
         "execution.state-recovery.claim-mode": "NO_CLAIM",
     }
-    job.start(owner, sql, path)
+    if stopped != owner:
+        job.set_owner(owner, stopped)
+    job.start(stopped, sql, path)
     return job.status()
 
 
-def _checkpoint(job: FlinkJob, owner: Owner, location: str | None) -> Checkpoint:
+def _start(job: FlinkJob, owner: Owner, location: str | None) -> tuple[Checkpoint, Owner]:
+    """Return what a job starts from, and the owner with the savepoint of a stop that was not written down.
+
+    The JobManager, or this process, may have ended between the savepoint and that: no checkpoint is kept of
+    a job that has stopped, and one of its tables may have what is in the savepoint.
+    """
     if location is not None:
-        return Checkpoint.of(location, stream=job.subject)
+        return Checkpoint.of(location, stream=job.subject), owner
     if owner.savepoint:
-        return Checkpoint(location=owner.savepoint, number=owner.checkpoint)
-    configured: Any = job.manager.ask("/jobmanager/config")
-    said = {each["key"]: each["value"] for each in configured}
-    folder = str(said.get("execution.checkpointing.dir", ""))
-    return newest_checkpoint(job.table, folder, jobs=owner.jobs, stream=job.subject)
+        return Checkpoint(location=owner.savepoint, number=owner.checkpoint), owner
+    said = job.manager.settings()
+    folder = said.get("execution.checkpointing.dir", "")
+    newest = newest_checkpoint(job.table, folder, jobs=owner.jobs)
+    saved = newest_savepoint(
+        job.table, said.get("execution.checkpointing.savepoint-dir", ""), jobs=owner.jobs
+    )
+    if saved is not None and (newest is None or newest.number < saved.number):
+        return saved, replace(owner, savepoint=saved.location, checkpoint=saved.number)
+    if newest is None:
+        raise NoCheckpointError(job.subject, folder=folder)
+    return newest, owner

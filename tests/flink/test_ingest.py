@@ -140,7 +140,8 @@ def test_a_checkpoint_older_than_the_table_is_refused(written: Written) -> None:
     job = written.job
     owner = job.owner
     folder = "s3://lake/flink/checkpoints"
-    old = newest_checkpoint(job.table, folder, jobs=owner.jobs, stream=written.stream.name)
+    old = newest_checkpoint(job.table, folder, jobs=owner.jobs)
+    assert old is not None
     until(lambda: job.committed(owner) >= old.number)
     written.send(70, first=70)
     written.note_until(140)

@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from headrace.api import Lake
 from headrace.errors import (
     FlinkStopError,
+    FlinkUnavailableError,
     JobChangedError,
     NoCheckpointError,
     OldCheckpointError,
@@ -23,6 +25,7 @@ from headrace.flink.view_job import ViewJob
 from headrace.flink_access import FlinkAccess
 from headrace.ingest.owner import FLINK, Owner
 from headrace.ingest.stream_tables import declared
+from headrace.tables.lake import OpenLake
 from tests.flink.events import stream_named, view_of
 from tests.flink.replies import answering
 from tests.raising import refused
@@ -54,7 +57,13 @@ def stopped(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[ViewJ
         "GET /jobs/c0/checkpoints": [(200, {"latest": LATEST})],
         "GET /jobs/c0/exceptions": [(200, {"root-exception": "java.sql.SQLException: closed"})],
         "GET /jobmanager/config": [
-            (200, [{"key": "execution.checkpointing.dir", "value": lake.settings.warehouse_uri}])
+            (
+                200,
+                [
+                    {"key": "execution.checkpointing.dir", "value": lake.settings.warehouse_uri},
+                    {"key": "execution.checkpointing.savepoint-dir", "value": saved_in(lake)},
+                ],
+            )
         ],
     }
     monkeypatch.setattr(ViewJob, "sql", lambda *_, **__: SQL)  # no catalog that Flink reaches
@@ -134,6 +143,72 @@ def test_a_job_without_a_checkpoint_is_not_started_without_state(
         with refused(NoCheckpointError, stream=VIEW, folder=named):
             restore(job, checkpoint=named)
     assert (sessions(asked), job.owner) == ([], lost)
+
+
+def test_a_savepoint_that_was_not_written_down_is_found_where_flink_ended_in_between(
+    stopped: tuple[ViewJob, Asked], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of its tables may have what is in the savepoint: an older checkpoint would write it again."""
+    job, asked = stopped
+    runs = Owner(by=FLINK, epoch=1, jobs=("c0",), plan="p1")
+    job.set_owner(STOPPED, runs)
+    monkeypatch.setattr(ViewJob, "running", lambda *_: RUNNING)
+    ended = FlinkUnavailableError("http://127.0.0.1:9", "it ended")
+    monkeypatch.setattr(recovery, "stop_with_savepoint", Mock(side_effect=ended))
+    with refused(FlinkUnavailableError):
+        job.stop()
+    monkeypatch.setattr(ViewJob, "running", lambda *_: None)
+    monkeypatch.setattr(ViewJob, "committed", lambda *_: 10)
+    checkpoint(job.lake, 9)
+    with refused(OldCheckpointError, checkpoint=9, committed=10):
+        restore(job)
+    for name, head in (
+        ("savepoint-c0-2", savepoint_of(10)),
+        ("savepoint-c0-1", savepoint_of(8)),
+        ("savepoint-other-1", savepoint_of(12)),
+        ("savepoint-c0-3", savepoint_of(13)[:-1]),  # it is being written
+        ("savepoint-c0-4", b"\0" * 16),
+        ("savepoint-c0-5", None),
+    ):
+        folder = Path(saved_in(job.lake).removeprefix("file://")) / name
+        folder.mkdir(parents=True)
+        if head is not None:
+            (folder / "_metadata").write_bytes(head)
+    restore(job)
+    (session,) = sessions(asked)
+    assert session["execution.state-recovery.path"] == f"{saved_in(job.lake)}/savepoint-c0-2"
+
+
+def test_a_checkpoint_after_the_last_savepoint_is_restored(
+    stopped: tuple[ViewJob, Asked],
+) -> None:
+    job, asked = stopped
+    job.set_owner(STOPPED, Owner(by=FLINK, epoch=1, jobs=("c0",), plan="p1"))
+    folder = Path(saved_in(job.lake).removeprefix("file://")) / "savepoint-c0-1"
+    folder.mkdir(parents=True)
+    (folder / "_metadata").write_bytes(savepoint_of(10))
+    newest = checkpoint(job.lake, 11)
+    restore(job)
+    (session,) = sessions(asked)
+    assert session["execution.state-recovery.path"] == newest
+
+
+def saved_in(lake: OpenLake) -> str:
+    return f"{lake.settings.warehouse_uri}/savepoints"
+
+
+def savepoint_of(number: int) -> bytes:
+    """Return what a savepoint's metadata begins with."""
+    return bytes.fromhex("4960672d") + (4).to_bytes(4) + number.to_bytes(8)
+
+
+def checkpoint(lake: OpenLake, number: int) -> str:
+    """Write a checkpoint of the job; return where."""
+    location = f"{lake.settings.warehouse_uri}/c0/chk-{number}"
+    folder = Path(location.removeprefix("file://"))
+    folder.mkdir(parents=True)
+    (folder / "_metadata").touch()
+    return location
 
 
 def test_a_job_that_did_not_stop_cleanly_stays_the_owner(

@@ -7,6 +7,7 @@ import pytest
 
 from headrace.api import Lake
 from headrace.flink.recovery import restore
+from headrace.flink.stopping import stop_with_savepoint
 from infra.launcher.cluster import Cluster
 from tests.flink.events import NOON
 from tests.flink.sample_events import Sampled, content_of, happened
@@ -38,7 +39,9 @@ def test_samples_are_those_of_the_batch_build_also_when_killed_and_restored(
     sampled.add(shown[5:150], taps[5:150])
     kill(cluster, "flink_worker")
     start(cluster, "flink_worker")
-    sampled.job(thinned).stop()
+    job = sampled.job(thinned)
+    # as where this process, or the JobManager, ends before that is written down
+    assert stop_with_savepoint(job.manager, job.owner.jobs[-1]).savepoint
     sampled.add(shown[150:], taps[150:300])
     restore(sampled.job(thinned))
     sampled.add([], taps[300:])
