@@ -114,8 +114,9 @@ class OffsetGapError(SourceError):
             stream,
             "--accept-gap",
             f"{self.partition}:{first}-{self.end}",
-            advice="the records are lost to this stream, unless a checkpoint of a job that is lost has "
-            f"them: restore such a job first, by `headrace flink restore {stream}`; to go on without them",
+            advice="records there are lost to this stream, unless a checkpoint of a job that is lost has "
+            f"them: restore such a job first, by `headrace flink restore {stream}`; nothing tells any more "
+            "whether there were records, or only markers of transactions; to go on without them",
         )
         return type(self)(
             self.topic, partition=self.partition, first=first, end=self.end, remedy=remedy

@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
+import numpy as np
 import pytest
 
 from headrace.api import Lake
@@ -14,14 +16,15 @@ from headrace.definitions.properties import (
 from headrace.definitions.stream import Stream
 from headrace.errors import OffsetGapError
 from headrace.flink import handover, note, starts
+from headrace.flink.deleted import without_written
 from headrace.flink.jobs import StreamJob
 from headrace.flink.note import take_note
 from headrace.flink.starts import starts_of
 from headrace.flink_access import FlinkAccess
 from headrace.ingest.audit import plan_audit, run_audit
 from headrace.ingest.owner import HEADRACE
-from headrace.ingest.sources.base import Source, SourcePartition
-from headrace.ingest.sources.holes import AcceptedGap
+from headrace.ingest.sources.base import Position, Records, Source, SourcePartition
+from headrace.ingest.sources.holes import AcceptedGap, Hole, HoleKind
 from headrace.ingest.sources.kafka import KafkaSource
 from headrace.tables.commits.operations import move_properties
 from tests.flink.contracts import contract
@@ -107,6 +110,22 @@ def accept_gap(
     said = lake.table(stream.table).head().properties
     assert list(json.loads(said[GAPS_PREFIX + stream.name])) == [f"things:{gap.first}-{gap.end}"]
     assert "lost" in said[ABSENT_PREFIX + stream.name]
+
+
+def test_a_marker_of_a_transaction_that_was_deleted_is_named_and_accepted_as_a_record_is() -> None:
+    written = np.array([5, 6, 7, 8, 10, 11])
+    records = Records(
+        partition=SourcePartition("things", 0),
+        offsets=np.array([12]),
+        end=Position(13),
+        times=datetime(2026, 1, 1, tzinfo=UTC),
+        lines=[b"{}"],
+        holes=(Hole(5, 12, HoleKind.LOST),),
+    )
+    with refused(OffsetGapError, partition=0, first=9, end=12):
+        without_written(records, written)
+    kept = without_written(records, written, [AcceptedGap(0, 9, 12)])
+    assert kept == (Hole(9, 10, HoleKind.LOST),)
 
 
 def test_records_that_another_writer_passed_over_and_the_topic_deleted_are_named(
