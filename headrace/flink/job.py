@@ -35,6 +35,7 @@ class FlinkJob(ABC):
     `subject` is its name: that of a view has a namespace, which a stream has not.
     """
 
+    topic_id: str = ""  # as of the statements written last
     subject: str
     table_name: TableName
 
@@ -141,7 +142,7 @@ class FlinkJob(ABC):
         """
         refuse_foreign(more.get(STATE_PATH, owner.savepoint), owner, stream=self.subject)
         properties = {**SESSION, **sql.session, "pipeline.name": self.name(owner), **more}
-        starting = replace(owner, plan=sql.plan)
+        starting = replace(owner, plan=sql.plan, topic_id=owner.topic_id or self.topic_id)
         self.set_owner(owner, starting, more=self.start_note())
         job_id = self.gateway.submit((*sql.setup, sql.insert), properties=properties)
         try:

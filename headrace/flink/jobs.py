@@ -63,11 +63,12 @@ class StreamJob(FlinkJob):
             raise FlinkCannotError(self.stream.name, found)
         places = places_of(self.lake.settings, stream=self.stream.name)
         writers = writers_of(self.stream, self.lake.settings, head=head, only_known=only_known)
-        self._note = writers.note
+        starts = starts_of(self.lake, self.stream, has_state=only_known)
+        self._note, self.topic_id = writers.note, starts.topic_id
         return ingest_sql(
             self.stream,
             places.shown() if shown else places,
-            starts=starts_of(self.lake, self.stream, has_state=only_known),
+            starts=starts.offsets,
             group=group,
             writers=writers.by_id,
         )

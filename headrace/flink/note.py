@@ -26,6 +26,7 @@ from headrace.definitions.stream import Stream
 from headrace.errors import OffsetGapError, RecordsMissingError, SourceStalledError
 from headrace.flink.deleted import NOTHING, Wanted, without_written
 from headrace.flink.limits import source_of
+from headrace.flink.starts import refuse_replaced
 from headrace.flink.written import Written, written_beyond
 from headrace.ingest.absent import Absent, Offsets, with_lost
 from headrace.ingest.field_use import FieldUse
@@ -106,6 +107,7 @@ def take_note(
     source = source or open_source(stream, lake.settings, accepted=tuple(wanted.passable()))
     try:
         with closing(source.open(positions.of, rows_per_commit=_ROWS_PER_POLL)) as reader:
+            refuse_replaced(owner, topic, reader.status().topic_id)
             found, unwritten = _prove(stream, reader, wanted)
             waits = {*reader.active, *unwritten}
     except OffsetGapError as error:

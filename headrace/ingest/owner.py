@@ -33,6 +33,7 @@ class Owner:
         since_snapshot_id: Its snapshot then, of an epoch that an earlier version began.
         savepoint: Where the last job was stopped, if it was.
         checkpoint: The number of that savepoint.
+        topic_id: Of the topic that the first job of this epoch read; empty of others than streams.
 
     """
 
@@ -44,6 +45,7 @@ class Owner:
     since_snapshot_id: int | None = None
     savepoint: str = ""
     checkpoint: int = 0
+    topic_id: str = ""
 
     @classmethod
     def read(cls, properties: Mapping[str, str], *, stream: str) -> Self:

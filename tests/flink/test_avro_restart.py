@@ -13,6 +13,7 @@ from headrace.flink import jobs
 from headrace.flink.health import CHANGED, SCHEMAS
 from headrace.flink.jobs import StreamJob
 from headrace.flink.recovery import restore
+from headrace.flink.starts import Starts
 from headrace.flink_access import FlinkAccess
 from headrace.ingest.owner import FLINK, Owner
 from headrace.ingest.stream_tables import known_schemas, open_tables
@@ -24,6 +25,7 @@ from tests.flink.test_avro_sql import avro_contract
 from tests.flink.test_backfill import REPLIES, RUNS, WELL
 
 STREAM = avro_contract()
+STARTS = Starts(offsets={}, topic_id="first")
 VERSIONS = "/subjects/things-value/versions"
 _LATER, _SCHEMA = ({"schema": json.dumps(each)} for each in (LATER, SCHEMA))
 
@@ -45,7 +47,7 @@ def asked(
     lake: Lake, registry: dict[str, list[tuple[int, Any]]], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[StreamJob, list[tuple[str, Any]]]]:
     """A job that Flink took and forgot; and what Flink was asked."""
-    monkeypatch.setattr(jobs, "starts_of", lambda *_, **__: {})  # no broker
+    monkeypatch.setattr(jobs, "starts_of", lambda *_, **__: STARTS)  # no broker
     monkeypatch.setattr(jobs, "places_of", lambda *_, **__: PLACES)
     flink = {key: list(replies) for key, replies in REPLIES.items()}
     with answering(registry) as (url, _), answering(flink) as (address, said):
@@ -78,6 +80,7 @@ def test_a_job_starts_again_by_the_schemas_with_which_it_began(
     assert "view typed_7" in statements(said)
     assert "view typed_8" not in statements(said)
     assert (job.owner.jobs, job.owner.plan) == (("c1", "c1"), owner.plan)
+    assert job.owner.topic_id == "first"
 
 
 def test_a_version_that_is_registered_and_a_registry_that_is_down_are_faults(

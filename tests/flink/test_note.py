@@ -17,7 +17,7 @@ from headrace.errors import (
     StreamOwnedError,
     TopicReplacedError,
 )
-from headrace.flink import handover, note
+from headrace.flink import handover, note, starts
 from headrace.flink.client import Gateway
 from headrace.flink.jobs import StreamJob
 from headrace.flink.note import Noted, take_note
@@ -168,6 +168,27 @@ def test_a_partition_is_recognized_by_its_topic_where_only_offsets_without_recor
     taken = Positions.read(table, said, stream=stream.name, is_log=True).open
     at = taken[SourcePartition("things", 0)]
     assert (at.offset, Mark.of(at.fingerprint)) == (4, Mark(topic_id=TOPIC_ID, partition=0))
+
+
+def test_a_topic_that_was_created_again_before_the_first_note_is_named(
+    lake: Lake, stream: Stream, topic: LogSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written_by_another(lake, stream, topic)
+    table = lake.table(stream.table)
+    began = Owner(by=FLINK, epoch=1, topic_id=TOPIC_ID)
+    move_properties(table, lambda _: dict(began.note(stream=stream.name)))
+    before = table.head().snapshot_id
+    topic.topic_id = "another"
+    monkeypatch.setattr(starts, "open_source", lambda *_, **__: topic)
+    for act in (
+        lambda: take_note(lake, stream, complete=False, source=topic),
+        lambda: starts.starts_of(lake, stream, has_state=True),
+    ):
+        with refused(TopicReplacedError, expected=TOPIC_ID, found="another"):
+            act()
+    assert table.head().snapshot_id == before
+    topic.topic_id = TOPIC_ID
+    assert take_note(lake, stream, complete=True, source=topic).records == 13
 
 
 def test_headrace_writes_nothing_of_a_stream_that_flink_owns(

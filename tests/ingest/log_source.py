@@ -116,6 +116,7 @@ class LogReader:
             missing=self._source.missing(),
             next=dict(self._positions),
             unreachable=self._source.unreachable,
+            topic_id=self._source.topic_id,
         )
 
     def poll(self, max_rows: int, *, max_s: float) -> Batch | None:

@@ -174,6 +174,7 @@ class ReaderStatus:
         skipped: Why sources were left out so far, of a contract that says to go on without them.
         unreachable: Why the source did not answer when it was asked last, if so: `lag` and `waiting`
             are then those of before.
+        topic_id: Of a log that brokers have given one; a topic that is created again has another.
 
     """
 
@@ -187,6 +188,7 @@ class ReaderStatus:
     next: Mapping[SourcePartition, int] = field(default_factory=dict[SourcePartition, int])
     skipped: tuple[SourceError, ...] = ()
     unreachable: SourceError | None = None
+    topic_id: str = ""
 
 
 class Reader(Protocol):

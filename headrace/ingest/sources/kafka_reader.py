@@ -119,6 +119,7 @@ class KafkaReader:
             missing=None if lag else f"topic `{self._client.topic}` has no partition",
             next={self._named(number): each.expected for number, each in self._progress.items()},
             unreachable=self._unreachable,
+            topic_id=self._facts.id,
         )
 
     # reading
