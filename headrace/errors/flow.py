@@ -1,6 +1,7 @@
 """Errors on the way from sources to samples and to serving."""
 
 from collections.abc import Mapping
+from typing import Self
 
 from headrace.errors.base import NOTHING_CHANGED, NOTHING_COMMITTED, LakeError
 from headrace.errors.reasons import ColumnReason
@@ -285,22 +286,11 @@ class ContractError(LakeError):
         self.table, self.detail, self.reason, self.column = table, detail, reason, column
         super().__init__(f"the contract of `{table}` cannot be applied: {detail}", remedy=remedy)
 
-    def of_stream(self, name: str) -> "ContractError":
-        """Return it with what helps a stream, if nothing special does."""
-        if self.remedy is not None:
-            return self
-        return ContractError(
-            self.table,
-            self.detail,
-            reason=ColumnReason(self.reason),
-            column=self.column,
-            remedy=Remedy.run(
-                "ingest",
-                "reset",
-                name,
-                advice="declare it as the table has it, or begin the stream again",
-            ),
-        )
+    def of_stream(self, name: str) -> Self:
+        """Advise what helps a stream, if nothing special does; returns itself."""
+        advice = "declare it as the table has it, or begin the stream again"
+        self.remedy = self.remedy or Remedy.run("ingest", "reset", name, advice=advice)
+        return self
 
 
 class LeakError(LakeError):

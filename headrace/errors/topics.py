@@ -1,5 +1,6 @@
 """Errors of topics: what a log of records no longer holds, or cannot give."""
 
+from dataclasses import replace
 from typing import Self
 
 from headrace.errors.flow import SourceError
@@ -83,6 +84,21 @@ class TopicReplacedError(SourceError):
             ),
         )
 
+    def of_stream(self, name: str) -> Self:
+        """Advise how the stream goes on with the new topic; returns itself."""
+        self.remedy = Remedy(
+            advice="offsets of the new topic would be mixed with those of the old one: ingest it by "
+            "another stream into another table, or begin this one again, without the rows it has",
+            command=("ingest", "reset", name),
+            otherwise=(
+                Remedy.run(
+                    *("flink", "handover", name, "--to", "headrace", "--without-note"),
+                    advice="before, if a job of Flink reads it: cancel the job, then take the stream",
+                ),
+            ),
+        )
+        return self
+
 
 class OffsetGapError(SourceError):
     """Records that were not read yet are gone: retention or a deletion was faster."""
@@ -104,6 +120,14 @@ class OffsetGapError(SourceError):
                 advice="the records are lost to this stream; to go on without them",
             ),
         )
+
+    def of_stream(self, name: str) -> Self:
+        """Name the stream, as one that accepts a gap has to be named; returns itself."""
+        unnamed = ("ingest", "run", "--accept-gap")
+        if self.remedy is not None and self.remedy.command[:3] == unnamed:
+            named = ("ingest", "run", name, *self.remedy.command[2:])
+            self.remedy = replace(self.remedy, command=named)
+        return self
 
     def of_note(self, stream: str, *, first: int | None = None) -> Self:
         """Return the error of a note of what Flink wrote, of which `first` is the first that is not there."""

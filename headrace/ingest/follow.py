@@ -70,6 +70,7 @@ def follow(
         try:
             following.session()
         except LakeError as error:
+            error.of_stream(stream.name)
             if not error.retryable or stop.is_set():
                 following.say(Phase.FAILED, error)
                 raise

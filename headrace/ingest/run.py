@@ -9,7 +9,7 @@ from dataclasses import replace
 from headrace.allocator import give_back
 from headrace.collector import many_objects
 from headrace.definitions.stream import Stream
-from headrace.errors import RecordsRefusedError, SourceStalledError
+from headrace.errors import LakeError, RecordsRefusedError, SourceStalledError
 from headrace.ingest import positions, watermark
 from headrace.ingest.open_batch import OpenBatch
 from headrace.ingest.sources.base import Batch, Reader, ReaderStatus, Source, SourcePartition
@@ -66,7 +66,11 @@ def ingest(
         lake, stream, run_id=run_id or uuid.uuid4().hex, is_log=source.is_log
     )
     drain = _Drain(tables, source, rows_per_commit=rows_per_commit, progress=progress)
-    drain.take()
+    try:
+        drain.take()
+    except LakeError as error:
+        error.of_stream(stream.name)
+        raise
     found = drain.found
     splits = tuple(drain.taken.values())
     return IngestResult(

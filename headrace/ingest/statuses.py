@@ -68,7 +68,8 @@ def _answer(lake: OpenLake, asked: SourceAsked, said: ReaderStatus | LakeError) 
         if isinstance(said, TopicUnreachableError):
             return StreamAnswer(status=table_status(lake, asked.stream), silent=said)
         if isinstance(said, LakeError):
-            return StreamAnswer(status=table_status(lake, asked.stream), error=said)
+            status = table_status(lake, asked.stream)
+            return StreamAnswer(status=status, error=said.of_stream(asked.stream.name))
         return StreamAnswer(status=asked.status(said))
     except LakeError as error:
         return StreamAnswer(error=error)

@@ -73,7 +73,7 @@ def open_tables(lake: OpenLake, stream: Stream) -> tuple[Stream, LakeTable, Lake
         except ContractError as error:
             before, now = now, effective_contract(lake, stream)
             if now == before:
-                raise error.of_stream(stream.name) from error.__cause__
+                raise error.of_stream(stream.name) from None
 
 
 def refuse_unfinished(lake: OpenLake, stream: Stream) -> None:

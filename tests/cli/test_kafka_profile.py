@@ -134,7 +134,9 @@ def test_status_names_a_topic_that_lost_records_and_shows_every_stream(folder: P
         cluster.delete_records("clicks", 0, 5)
         done = headrace("ingest", "status", "--output", "json")
     assert done.exit_code == 1
-    assert json.loads(done.stderr)["code"] == "offset-gap"
+    said = json.loads(done.stderr)
+    wanted = ["headrace", "ingest", "run", "clicks", "--accept-gap", "0:3-5"]
+    assert (said["code"], said["remedy"]["command"]) == ("offset-gap", wanted)
     clicks, others = json.loads(done.stdout)
     assert (clicks["rows"], clicks["waiting"]) == (3, None)
     assert "offsets 3 to 4 were deleted" in clicks["error"]

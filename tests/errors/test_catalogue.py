@@ -133,3 +133,19 @@ def test_ids_of_snapshots_are_text_in_json() -> None:
     error = errors.CommitOutcomeUnknownError("a.b", 8_000_000_000_000_000_001)
     assert error.facts["snapshot_id"] == "8000000000000000001"
     assert error.snapshot_id == 8_000_000_000_000_000_001
+
+
+def test_what_stops_a_stream_advises_commands_that_name_it() -> None:
+    gap = errors.OffsetGapError("t", partition=1, first=2, end=5)
+    replaced = errors.TopicReplacedError("t", expected="a", found="b")
+    for error in (gap, replaced):
+        for _ in range(2):  # by whoever hands it on
+            error.of_stream("clicks")
+    told = [error.remedy.lines for error in (gap, replaced) if error.remedy is not None]
+    assert told == [
+        ("headrace ingest run clicks --accept-gap 1:2-5",),
+        (
+            "headrace ingest reset clicks",
+            "headrace flink handover clicks --to headrace --without-note",
+        ),
+    ]

@@ -109,6 +109,9 @@ def test_records_lost_to_retention_stop_the_stream_until_the_gap_is_accepted_and
             with pytest.raises(OffsetGapError) as raised:
                 ingest(lake, STREAM)
             assert (raised.value.partition, raised.value.first, raised.value.end) == (0, 10, 25)
+            assert raised.value.remedy is not None
+            line = "headrace ingest run things --accept-gap 0:10-25"
+            assert raised.value.remedy.line == line
             accepted = [AcceptedGap(0, 10, 25)]
             ingest(lake, STREAM, source=open_source(STREAM, lake.settings, accepted=accepted))
             assert verdicts(lake) == [(0, 30, "exact"), (1, 10, "exact")]
