@@ -253,7 +253,7 @@ def _read_tables(lake: OpenLake, shelf: _Shelf, *, within_s: float) -> _Reading:
             shelf.seen[name] = (location, known)
         found.append(_with_measures(known, measures.get(name, {})))
     while len(shelf.seen) > _TABLES_MAX:
-        shelf.seen.pop(next(iter(shelf.seen)))
+        shelf.seen.pop(next(iter(list(shelf.seen))), None)  # pages of other people do so too
     return _Reading(
         found=tuple(found),
         unreadable=tuple(unreadable),

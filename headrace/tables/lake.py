@@ -13,6 +13,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import (
+    NoSuchNamespaceError,
     NoSuchTableError,
     ValidationError,
 )
@@ -239,11 +240,14 @@ class OpenLake:
 
     def names(self) -> list[TableName]:
         """List every table by name, except staging tables and names that headrace cannot use."""
+        found: list[tuple[str, ...]] = []
+        for namespace in self.catalog.list_namespaces():
+            if namespace != (STAGING_NAMESPACE,):
+                with contextlib.suppress(NoSuchNamespaceError):  # dropped since it was listed
+                    found += self.catalog.list_tables(namespace)
         return sorted(
             TableName(*identifier)
-            for namespace in self.catalog.list_namespaces()
-            if namespace != (STAGING_NAMESPACE,)
-            for identifier in self.catalog.list_tables(namespace)
+            for identifier in found
             if len(identifier) == 2 and all(is_plain(part) for part in identifier)
         )
 

@@ -3,12 +3,14 @@
 from dataclasses import dataclass, field
 
 from pyiceberg.catalog import Catalog
-from pyiceberg.exceptions import NoSuchTableError
+from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError
 from pyiceberg.io import FileIO
 from pyiceberg.table.metadata import TableMetadata
 
 from headrace.errors import CleanupReason, CleanupRefusedError, LakeError
 from headrace.storage.folders import Folders
+
+_LOOKS_MAX = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,11 +35,29 @@ class KnownTable:
 def known_tables(catalog: Catalog, *, asked_for: str) -> tuple[KnownTable, ...]:
     """Load every table of the catalog, whatever its name.
 
+    Lists again until no name is new: a table that is renamed meanwhile may be missing in one listing
+    under both names, and one that was dropped cannot be loaded.
+
     Raises:
-        CleanupRefusedError: If one cannot be read: the files it needs are unknown then.
+        CleanupRefusedError: If one cannot be read, or names come and go at every look: the files it
+            needs are unknown then.
 
     """
-    return tuple(_load(catalog, identifier, asked_for) for identifier in _identifiers(catalog))
+    known: dict[tuple[str, ...], KnownTable] = {}
+    gone: dict[str, NoSuchTableError] = {}
+    for _ in range(_LOOKS_MAX):
+        new = [each for each in _identifiers(catalog) if each not in known]
+        if not new:
+            return tuple(known.values())
+        gone.clear()
+        for identifier in new:
+            try:
+                known[identifier] = _load(catalog, identifier, asked_for)
+            except NoSuchTableError as error:
+                gone[".".join(identifier)] = error
+    for name, error in gone.items():
+        raise _unreadable(asked_for, name, error) from error
+    return tuple(known.values())
 
 
 def _identifiers(catalog: Catalog) -> list[tuple[str, ...]]:
@@ -46,8 +66,11 @@ def _identifiers(catalog: Catalog) -> list[tuple[str, ...]]:
     seen = set(pending)
     while pending:
         namespace = pending.pop()
-        found.extend(catalog.list_tables(namespace))
-        below = [each for each in catalog.list_namespaces(namespace) if each not in seen]
+        try:
+            found.extend(catalog.list_tables(namespace))
+            below = [each for each in catalog.list_namespaces(namespace) if each not in seen]
+        except NoSuchNamespaceError:  # dropped since it was listed, and so without tables
+            continue
         seen.update(below)
         pending.extend(below)
     return found
@@ -57,13 +80,17 @@ def _load(catalog: Catalog, identifier: tuple[str, ...], asked_for: str) -> Know
     name = ".".join(identifier)
     try:
         table = catalog.load_table(identifier)
-    except (LakeError, NoSuchTableError, OSError, ValueError) as error:
-        detail = f"`{name}` of the same catalog cannot be read, and may need its files: {error}"
-        reason = CleanupReason.OTHER_TABLE_UNREADABLE
-        raise CleanupRefusedError(asked_for, detail, reason=reason, other=name) from error
+    except (LakeError, OSError, ValueError) as error:
+        raise _unreadable(asked_for, name, error) from error
     return KnownTable(
         name=name,
         metadata=table.metadata,
         metadata_location=table.metadata_location,
         io=table.io,
     )
+
+
+def _unreadable(asked_for: str, name: str, error: Exception) -> CleanupRefusedError:
+    detail = f"`{name}` of the same catalog cannot be read, and may need its files: {error}"
+    reason = CleanupReason.OTHER_TABLE_UNREADABLE
+    return CleanupRefusedError(asked_for, detail, reason=reason, other=name)

@@ -134,8 +134,15 @@ def trash_list(table: LakeTable) -> tuple[TrashRun, ...]:
 
     """
     store, root = root_of(table)
-    runs = _runs(store, root)
-    return tuple(_read(store, run) for run in runs if store.exists(f"{run}/{_MANIFEST}"))
+    runs: list[TrashRun] = []
+    for run in _runs(store, root):
+        try:
+            if store.exists(f"{run}/{_MANIFEST}"):
+                runs.append(_read(store, run))
+        except CorruptFileError:
+            if store.exists(f"{run}/{_MANIFEST}"):  # else it was emptied or restored meanwhile
+                raise
+    return tuple(runs)
 
 
 def find_run(table: LakeTable, run_id: str) -> TrashRun:

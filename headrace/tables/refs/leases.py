@@ -128,8 +128,9 @@ def renew(table: LakeTable, held: Lease, *, ttl_s: float) -> Lease:
 
     def updates_of(current: Table) -> tuple[TableUpdate, ...]:
         metadata = current.metadata
-        if ends and name in metadata.refs:
-            return ()
+        mine = metadata.refs.get(name) if ends else None
+        if mine is not None and retention.ends_at_ms(metadata, mine) == ends[0]:
+            return ()  # the answer to the previous attempt was lost
         before = metadata.refs.get(held.tag)
         if before is None or held.tag in lapsed(metadata, table.lake.now_ms()):
             raise LeaseLapsedError(str(table.name), held.id, snapshot_id=held.snapshot_id)

@@ -10,8 +10,10 @@ import pytest
 from headrace.api import Lake
 from headrace.config import Settings
 from headrace.errors import CleanupTooYoungError, CorruptFileError, StorageError, TrashNotFoundError
+from headrace.maintenance.cleanup import trash
 from headrace.maintenance.cleanup.cleanup import apply_cleanup, plan_cleanup
 from headrace.maintenance.cleanup.trash import emptiable, empty_trash, restore, trash_list
+from headrace.storage.folders import Folders
 from headrace.storage.locations import local_path
 from headrace.tables.lake import LakeTable
 from headrace.tables.writer import write_batches
@@ -218,6 +220,23 @@ def test_a_kill_while_the_trash_is_emptied_is_finished_by_the_next_run(settings:
         (emptied,) = empty_trash(table, now=now)
         assert len(emptied.files) == 1
         assert not (folder_of(table) / ".trash").exists()
+
+
+def test_a_run_that_is_emptied_while_runs_are_listed_is_left_out(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = events_table(lake)
+    abandon(table, 2)
+    clean(table)
+    read = trash._read  # pyright: ignore[reportPrivateUsage]  (a process cannot be timed to come just there)
+
+    def emptied_meanwhile(store: Folders, folder: str) -> trash.TrashRun:
+        for path in sorted((folder_of(table) / ".trash").rglob("*"), reverse=True):
+            path.rmdir() if path.is_dir() else path.unlink()
+        return read(store, folder)
+
+    monkeypatch.setattr(trash, "_read", emptied_meanwhile)
+    assert trash_list(table) == ()
 
 
 def test_what_a_kill_before_the_manifest_leaves_is_swept_with_the_trash(lake: Lake) -> None:

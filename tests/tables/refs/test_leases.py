@@ -4,10 +4,12 @@ import datetime as dt
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import ancestors_of
 
 from headrace import clock
@@ -34,7 +36,7 @@ HOUR_S = 3600.0
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
     """Settings under which three snapshots are kept."""
-    return Settings(**{**settings.__dict__, "snapshots_kept": 3})
+    return replace(settings, snapshots_kept=3)
 
 
 def alive(table: LakeTable) -> set[int]:
@@ -280,3 +282,27 @@ def without_locks(monkeypatch: pytest.MonkeyPatch, *lakes: Lake) -> None:
     """Take the table locks away, as between two hosts that share a lake."""
     for each in lakes:
         monkeypatch.setattr(each, "locks", NoLocks())
+
+
+def test_of_two_renewals_at_once_the_later_one_is_told(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between hosts that do not share locks: the tag that it finds has the name of its own."""
+    table = events_table(lake)
+    add(table, [1])
+    held = leases.lease(table, holder="a", ttl_s=HOUR_S)
+    others: list[Lease] = []
+    plain = leases._ref  # pyright: ignore[reportPrivateUsage]  (a host cannot be timed to come just there)
+
+    def after_another(metadata: TableMetadata, snapshot_id: int, **named: Any) -> Any:  # noqa: ANN401  (as it is)
+        found = plain(metadata, snapshot_id, **named)
+        with monkeypatch.context() as patch:
+            patch.setattr(leases, "_ref", plain)
+            if not others:
+                others.append(leases.renew(table, held, ttl_s=2 * HOUR_S))
+        return found
+
+    monkeypatch.setattr(leases, "_ref", after_another)
+    with pytest.raises(LeaseLapsedError):
+        leases.renew(table, held, ttl_s=HOUR_S)
+    assert [each.expires_at for each in leases.leases(table)] == [others[0].expires_at]
