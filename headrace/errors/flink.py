@@ -247,8 +247,8 @@ class JobChangedError(LakeError):
         )
 
 
-class FollowedColumnWidenedError(LakeError):
-    """A column of a table that a job follows became wider, and the state of the job does not fit it."""
+class FollowedTableChangedError(LakeError):
+    """A table that a job follows became another one, or wider, and the state of the job does not fit it."""
 
     def __init__(self, subject: str, *, what: str) -> None:
         self.subject, self.what = subject, what

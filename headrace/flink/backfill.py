@@ -47,10 +47,7 @@ class Missing:
     @property
     def begin(self) -> Begin:
         """Where a job begins once they are there."""
-        head = self.events.snapshot
-        assert head is not None  # there are events
-        schema_id = self.events.metadata.current_schema_id
-        return Begin.at(head, after_us=self.until_us, schema_id=schema_id)
+        return Begin.at(self.events.metadata, after_us=self.until_us)
 
 
 def feature_table(lake: OpenLake, rows: WindowRows) -> LakeTable:

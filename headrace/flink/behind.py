@@ -14,6 +14,7 @@ from pyiceberg.table.snapshots import Operation, Snapshot
 
 from headrace.clock import EPOCH, ONE_US
 from headrace.definitions.stream import KNOWN_AT
+from headrace.flink.begin import Begin
 from headrace.flink.client import JobManager
 from headrace.iceberg.manifests import entries_of, manifests_of
 from headrace.tables.lake import LakeTable
@@ -30,22 +31,20 @@ class Followed:
 
     Args:
         table: Its name.
-        snapshot_id: The snapshot with which the job began.
+        begin: Where the job began.
         disorder: By how much a row may be known before others that came earlier.
         source: The name by which the job's statements read it.
         skew: By how much the clock may be wrong by which its rows are known.
         columns: The columns that they read.
-        schema_id: The table's schema when the job began; None if an earlier version began it.
 
     """
 
     table: str
-    snapshot_id: int
+    begin: Begin
     disorder: dt.timedelta
     source: str
     skew: dt.timedelta
     columns: frozenset[str]
-    schema_id: int | None
 
 
 def behind(manager: JobManager, job_id: str, followed: Followed, newest: dt.datetime) -> str:

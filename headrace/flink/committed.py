@@ -31,6 +31,11 @@ def writers_in(metadata: TableMetadata, owner: Owner) -> tuple[str, ...]:
     return tuple(dict.fromkeys(job for job, _ in commits_after(metadata, sequence=after)))
 
 
+def all_writers(metadata: TableMetadata) -> frozenset[str]:
+    """Return the jobs of Flink that committed to a table, as far back as its snapshots are there."""
+    return frozenset(job for job, _ in commits_after(metadata, sequence=0))
+
+
 def begun(metadata: TableMetadata, *, epoch: int, by: str = FLINK) -> Owner:
     """Return the owner of an epoch that begins with a table as it is."""
     return Owner(by=by, epoch=epoch, since_sequence=sequence_of(metadata))

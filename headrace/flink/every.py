@@ -10,6 +10,7 @@ from headrace.definitions.window_rows import WindowRows
 from headrace.definitions.window_view import WindowView
 from headrace.definitions.windows import resolve_windows
 from headrace.errors import LakeError
+from headrace.flink.committed import all_writers
 from headrace.flink.job import FlinkJob
 from headrace.flink.jobs import StreamJob
 from headrace.flink.keyed_job import KeyedJob
@@ -22,6 +23,7 @@ from headrace.flink_access import FlinkAccess
 from headrace.identifiers import TableName
 from headrace.ingest.owner import FLINK, Owner
 from headrace.tables.lake import OpenLake
+from headrace.tables.version import TableVersion
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +66,8 @@ def owned_jobs(
         LakeError: If the table of `only` cannot be read.
 
     """
-    for each, owner in _with_owner(lake, declared, access, only=only):
-        if owner.by == FLINK:
+    for each, head in _with_head(lake, declared, access, only=only):
+        if Owner.read(head.properties, stream=each.subject).by == FLINK:
             yield each
 
 
@@ -78,11 +80,13 @@ def ended_jobs(
 ) -> Iterator[OwnedJob]:
     """Yield the jobs that were to run once and are not now: one of them may run still.
 
+    So may one that wrote a table of which nothing says so: a former one of its name was dropped.
     Arguments and errors are those of `owned_jobs`; `only` leaves out what nothing declares.
     """
     declared = declared or inspect_declarations(lake.settings)
-    for each, owner in _with_owner(lake, declared, access, only=only):
-        if owner.by != FLINK and owner.epoch:
+    for each, head in _with_head(lake, declared, access, only=only):
+        owner = Owner.read(head.properties, stream=each.subject)
+        if owner.by != FLINK and (owner.epoch or all_writers(head.metadata)):
             yield replace(each, is_ended=True)
     if only is None:
         yield from undeclared_jobs(lake, declared=declared, access=access)
@@ -98,9 +102,9 @@ def undeclared_jobs(
         yield _undeclared(lake, subject, table, access)
 
 
-def _with_owner(
+def _with_head(
     lake: OpenLake, declared: Declarations | None, access: FlinkAccess | None, *, only: str | None
-) -> Iterator[tuple[OwnedJob, Owner]]:
+) -> Iterator[tuple[OwnedJob, TableVersion]]:
     for each in _jobs(lake, declared or inspect_declarations(lake.settings), access):
         try:
             head = lake.head_of(each.table) if only in (None, each.subject) else None
@@ -109,7 +113,7 @@ def _with_owner(
                 raise
             continue
         if head is not None:
-            yield each, Owner.read(head.properties, stream=each.subject)
+            yield each, head
 
 
 def _jobs(lake: OpenLake, declared: Declarations, access: FlinkAccess | None) -> Iterator[OwnedJob]:

@@ -17,7 +17,8 @@ SCHEMAS = "schemas-unavailable"
 REGISTRY = "registry-unavailable"
 NO_SLOTS = "no-slots"
 ORDER = "tables-out-of-order"
-WIDENED = "column-widened"
+WIDENED, MADE_AGAIN = "column-widened", "table-made-again"
+BEGINS_AGAIN = frozenset({WIDENED, MADE_AGAIN})  # another job mends them, and nothing else
 _SCHEDULER = "jobmanager.scheduler"
 WAITING = "CREATED"  # Flink's word for a job to which no worker was given
 

@@ -1,7 +1,7 @@
 """A job of Flink: submitted once, watched, stopped with a savepoint, and started again from one."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from pyiceberg.table.metadata import TableMetadata
@@ -16,7 +16,7 @@ from headrace.errors import (
 from headrace.flink import ended
 from headrace.flink.checkpoints import STATE_PATH, refuse_foreign
 from headrace.flink.client import Gateway, JobManager, JobOverview
-from headrace.flink.committed import committed_checkpoint, writers_in
+from headrace.flink.committed import all_writers, committed_checkpoint, writers_in
 from headrace.flink.health import CHANGED, SCHEMAS, WAITING, Health, health, no_slots
 from headrace.flink.job_status import JobStatus
 from headrace.flink.places import access_of
@@ -71,10 +71,14 @@ class FlinkJob(ABC):
         """Who the table says writes it now."""
         return Owner.read(self.table.head().properties, stream=self.subject)
 
+    def kin(self) -> str:
+        """Return what the names of all jobs of a table of this name begin with, in any lake."""
+        return f"headrace {self.subject}"
+
     def family(self) -> str:
         """Return what the names of all jobs of this table begin with."""
         uuid = str(self.table.iceberg().metadata.table_uuid)
-        return f"headrace {self.subject} {uuid[:8]} epoch "
+        return f"{self.kin()} {uuid[:8]} epoch "
 
     def name(self, owner: Owner) -> str:
         """Return the name of the job of an epoch."""
@@ -203,9 +207,7 @@ class FlinkJob(ABC):
         """
         owner = self.owner
         if owner.by != FLINK:
-            ours = self.name(owner) if owner.by == BATCH else ""
-            running = [each for each in self.manager.jobs(name=self.family()) if each.is_running]
-            if others := tuple(f"{each.name} ({each.id})" for each in running if each.name != ours):
+            if others := tuple(f"{each.name} ({each.id})" for each in self._others(owner)):
                 raise TwoOwnersError(self.subject, owner=owner.by, others=others)
             return self._status(owner, "", None)
         found = self.running(owner)
@@ -217,6 +219,19 @@ class FlinkJob(ABC):
             stopped = ended.stopped(owner, committed=self.committed(owner))
             return self._status(owner, owner.jobs[-1] if owner.jobs else "", stopped)
         raise self.lost(owner)
+
+    def _others(self, owner: Owner) -> Iterator[JobOverview]:
+        """Yield the jobs that run though Flink is not the owner.
+
+        Those of a table of this name that was dropped write this one, once they started again; those of
+        another lake, whose names are like theirs, never do.
+        """
+        ours = self.name(owner) if owner.by == BATCH else ""
+        wrote = all_writers(self.table.iceberg().metadata)
+        for each in self.manager.jobs(name=f"{self.kin()} "):
+            is_one = each.name.startswith(self.family()) or each.id in wrote
+            if each.is_running and is_one and each.name != ours:
+                yield each
 
     def _with_change(self, found: Health, owner: Owner) -> Health:
         """Name a job that goes on by an older declaration, as its sink does with older columns."""

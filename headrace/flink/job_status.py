@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from headrace.errors import FlinkJobUnwellError
-from headrace.flink.health import WIDENED, Health
+from headrace.flink.health import BEGINS_AGAIN, Health
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,5 +26,5 @@ class JobStatus:
         """
         faults = {} if self.health is None else self.health.faults
         if faults:
-            again = WIDENED in faults
+            again = not BEGINS_AGAIN.isdisjoint(faults)
             raise FlinkJobUnwellError(self.stream, job=self.job, faults=faults, begins_again=again)

@@ -86,7 +86,7 @@ def restore(job: FlinkJob, *, checkpoint: str | None = None) -> JobStatus:
         NoCheckpointError: If there is none, or the given one is not whole, or of another job.
         OldCheckpointError: If rows of a newer one are in the table.
         JobChangedError: If the contract changed since.
-        FollowedColumnWidenedError: If a table that it follows did, so that its state does not fit.
+        FollowedTableChangedError: If a table that it follows is another, or wider, than its state fits.
         TwoOwnersError: If a job wrote that is not known, as one that was restored, and lost before it was
             written down: what it wrote would be there twice.
 

@@ -42,12 +42,7 @@ def begins_now(lake: OpenLake, live: LiveSamples) -> dict[str, Begin]:
         empty = next(name for name, head in heads.items() if not head.row_count)
         raise NothingToFollowError(str(live.table), table=empty)
     after_us = min(settled) if done_us is None else done_us
-    return {name: _begin(head, after_us) for name, head in heads.items()}
-
-
-def _begin(head: TableVersion, after_us: int) -> Begin:
-    assert head.snapshot is not None  # it has rows
-    return Begin.at(head.snapshot, after_us=after_us, schema_id=head.metadata.current_schema_id)
+    return {name: Begin.at(head.metadata, after_us=after_us) for name, head in heads.items()}
 
 
 def _newest(lake: OpenLake, versions: Iterable[TableVersion]) -> list[int | None]:

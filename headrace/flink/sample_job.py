@@ -37,19 +37,19 @@ class SampleJob(TableJob):
         )
 
     def followed(self) -> Sequence[Followed]:
-        """Return the tables of exposures and actions."""
+        """Return the tables of exposures and actions; nothing before a job of this table began."""
         begins = begins_of(self.table.head().properties)
         return [
             Followed(
                 table=str(stream.table),
-                snapshot_id=begins[str(stream.table)].snapshot_id,
+                begin=begins[str(stream.table)],
                 disorder=disorder_of(stream),
                 source=source,
                 skew=ahead_of(stream) + stream.allowed_clock_skew,
                 columns=self.live.columns_of(stream),
-                schema_id=begins[str(stream.table)].schema_id,
             )
             for source, stream in followed_by(self.live).items()
+            if str(stream.table) in begins
         ]
 
     def sql(self, *, group: str, shown: bool = False) -> JobSql:

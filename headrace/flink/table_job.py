@@ -9,12 +9,12 @@ from headrace import clock
 from headrace.errors import (
     DatabaseUnavailableError,
     FlinkStopError,
-    FollowedColumnWidenedError,
+    FollowedTableChangedError,
     TwoOwnersError,
 )
 from headrace.flink.behind import Followed, behind, newest_known
 from headrace.flink.client import JobOverview
-from headrace.flink.health import REGISTRY, WIDENED, Health, out_of_order
+from headrace.flink.health import MADE_AGAIN, REGISTRY, WIDENED, Health, out_of_order
 from headrace.flink.job import FlinkJob
 from headrace.flink.job_status import JobStatus
 from headrace.flink.late import late_rows
@@ -58,32 +58,34 @@ class TableJob(FlinkJob):
             return self.hand_over()
         return self.submit_owned()
 
-    def widened(self) -> str:
-        """Say which column that the job of this epoch reads became wider; empty if none did."""
+    def unfit(self) -> dict[str, str]:
+        """Name why the job of this epoch cannot read a table that it follows any more; empty if it can."""
         for each in self.followed():
-            metadata = self.lake.table(each.table).iceberg().metadata
-            schema_id = each.schema_id
+            metadata, begin = self.lake.table(each.table).iceberg().metadata, each.begin
+            if begin.table_uuid not in ("", str(metadata.table_uuid)):
+                what = f"`{each.table}` was dropped and made again since its job began"
+                return {MADE_AGAIN: f"{what}, which can go on with the former one only"}
+            schema_id = begin.schema_id
             if schema_id is None:
-                schema_id = schema_at(metadata, each.snapshot_id)
-            found = widened(metadata, table=each.table, schema_id=schema_id, columns=each.columns)
-            if found:
-                return found
-        return ""
+                schema_id = schema_at(metadata, begin.snapshot_id)
+            what = widened(metadata, table=each.table, schema_id=schema_id, columns=each.columns)
+            if what:
+                return {WIDENED: f"{what}, which ends at a file of such values"}
+        return {}
 
     def refuse_outgrown(self) -> None:
-        """Refuse to restore a state in which a column is narrower than in the table that is followed.
+        """Refuse to restore a state that is of another table, or of narrower columns.
 
         Raises:
-            FollowedColumnWidenedError: If it is.
+            FollowedTableChangedError: If it is.
 
         """
-        what = self.widened()
-        if what:
-            raise FollowedColumnWidenedError(self.subject, what=what)
+        for what in self.unfit().values():
+            raise FollowedTableChangedError(self.subject, what=what)
 
     def is_outgrown(self) -> bool:
         """Whether the job of this epoch may fail for ever, so that it writes no savepoint."""
-        return bool(self.widened())
+        return bool(self.unfit())
 
     def hand_over(self) -> JobStatus:
         """Begin the job of a new epoch if the gateway is there; raises what `begin_again` does.
@@ -97,7 +99,7 @@ class TableJob(FlinkJob):
         """
         self.gateway.check()
         owner = self.owner
-        if owner.by == FLINK and self.widened():
+        if owner.by == FLINK and self.unfit():
             self.declared()  # it may refuse: lists become no wider
             self._cancel(owner)
         return self.begin_again()
@@ -157,7 +159,9 @@ class TableJob(FlinkJob):
         for each in self.followed():
             table = self.lake.table(each.table)
             try:
-                found = upserted(table.iceberg().metadata) or unread_since(table, each.snapshot_id)
+                found = upserted(table.iceberg().metadata) or unread_since(
+                    table, each.begin.snapshot_id
+                )
             except DatabaseUnavailableError as error:
                 what = f"whether rows of `{each.table}` were replaced is not known: {error}"
                 return {REGISTRY: what}
@@ -171,7 +175,7 @@ class TableJob(FlinkJob):
         for each in self.followed():
             table = self.lake.table(each.table)
             newest = newest_known(
-                table, since=each.snapshot_id, before_ms=before_ms, skew=each.skew
+                table, since=each.begin.snapshot_id, before_ms=before_ms, skew=each.skew
             )
             found = "" if newest is None else behind(self.manager, job.id, each, newest)
             if found:
@@ -187,9 +191,10 @@ class TableJob(FlinkJob):
             faults[LATE] = (
                 f"{late.rows} came into the table later than its stream allows, and are in no row"
             )
-        if what := self.widened():
-            faults[WIDENED] = (
-                f"{what}: the job ends at a file of such values, also once it starts again"
-            )
-        faults |= out_of_order(self.manager.settings()) | self._unread() | self._behind(job)
+        faults |= (
+            self.unfit()
+            | out_of_order(self.manager.settings())
+            | self._unread()
+            | self._behind(job)
+        )
         return replace(found, faults=faults, late_repeats=late.repeats)

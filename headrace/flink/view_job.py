@@ -53,18 +53,19 @@ class ViewJob(TableJob):
         return found
 
     def followed(self) -> Sequence[Followed]:
-        """Return the table of the events."""
-        windows, begin = self.rows.windows, self.begin
+        """Return the table of the events; nothing before a job of this table began."""
+        if Begin.read(self.table.head().properties) is None:
+            return ()
+        windows = self.rows.windows
         keys = (*windows.entity, *(() if windows.key is None else (windows.key,)))
         return (
             Followed(
                 table=windows.events,
-                snapshot_id=begin.snapshot_id,
+                begin=self.begin,
                 disorder=self.rows.disorder,
                 source=NEWS,
                 skew=self.rows.ahead + self.rows.skew,
                 columns=frozenset((*keys, *windows.inputs)),
-                schema_id=begin.schema_id,
             ),
         )
 

@@ -32,7 +32,7 @@ EXAMPLES: tuple[errors.LakeError, ...] = (
     errors.FlinkStopError("clicks", job="headrace clicks epoch 3", detail="its state is FAILED"),
     errors.FlinkUnavailableError("http://127.0.0.1:8081", "connection refused"),
     errors.HandoverError("clicks", "an ingester was interrupted"),
-    errors.FollowedColumnWidenedError("features.clicks", what="`n` of `raw.clicks` is `long`"),
+    errors.FollowedTableChangedError("features.clicks", what="`n` of `raw.clicks` is `long`"),
     errors.JobChangedError("clicks", expected="0a1b", found="2c3d"),
     errors.JobNotStartedError("clicks", epoch=3),
     errors.JobRunsError("clicks", job="headrace clicks epoch 3", job_id="0a1b2c"),

@@ -24,6 +24,7 @@ from headrace.identifiers import quote
 from headrace.ingest.stream_tables import declared
 from headrace.samples.window_rows import rows_sql
 from headrace.tables.commits.operations import Provenance, append
+from headrace.tables.lake import OpenLake
 from headrace.tables.writer import write_batches
 from infra.launcher import flink
 from infra.launcher.cluster import Cluster
@@ -153,7 +154,7 @@ def events(count: int, *, seconds: int, seed: int) -> list[Row]:
 
 
 def append_events(
-    lake: Lake, stream: Stream, rows: Sequence[Row], *, watermark: dt.datetime | None = None
+    lake: OpenLake, stream: Stream, rows: Sequence[Row], *, watermark: dt.datetime | None = None
 ) -> None:
     """Append rows to the table of a stream in one commit, which may move its watermark."""
     table = lake.table(stream.table)

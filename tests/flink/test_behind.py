@@ -86,9 +86,7 @@ def begin(lake: Lake) -> None:
         lake, view_of(STREAM), access=FlinkAccess(uri="http://no", gateway_uri="http://no")
     )
     job.declared()
-    head = table_of(lake).head().snapshot
-    assert head is not None
-    note = Begin.at(head, after_us=0).note()
+    note = Begin.at(table_of(lake).iceberg().metadata, after_us=0).note()
     move_properties(job.table, lambda _: note)
 
 

@@ -165,9 +165,8 @@ def test_the_job_of_a_view_is_judged_by_what_it_does_not_read(
     append_events(lake, stream, sent)
     with answering(REPLIES) as (address, _):
         job = ViewJob(lake, view_of(stream), access=FlinkAccess(uri=address, gateway_uri=address))
-        head = job.declared() and table.head().snapshot
-        assert head is not None
-        note = Begin.at(head, after_us=0).note()
+        job.declared()
+        note = Begin.at(table.iceberg().metadata, after_us=0).note()
         move_properties(job.table, lambda _: note)
         assert faults_of(job) == {}
         changed = pa.Table.from_pylist([sent[0] | {"item": 5}], stream.table_schema())
@@ -189,8 +188,8 @@ def test_the_job_of_samples_is_judged_by_all_its_tables(tmp_path: Path) -> None:
         job = SampleJob(lake, live, access=FlinkAccess(uri=address, gateway_uri=address))
         job.declared()
         streams = (live.exposures, *live.labels)
-        heads = {str(each.table): lake.table(each.table).head().snapshot for each in streams}
-        begins = {name: Begin.at(head, after_us=0) for name, head in heads.items() if head}
+        heads = {str(each.table): lake.table(each.table).head().metadata for each in streams}
+        begins = {name: Begin.at(head, after_us=0) for name, head in heads.items()}
         move_properties(job.table, lambda _: noted(begins))
         assert faults_of(job) == {}
         move_properties(lake.table(sampled.taps.table), lambda _: UPSERTS)

@@ -13,13 +13,14 @@ from headrace.api import Lake
 from headrace.config import Settings
 from headrace.definitions.broken import BrokenFile
 from headrace.definitions.load import Declarations
+from headrace.flink.committed import CHECKPOINT, JOB
 from headrace.flink.jobs import StreamJob
 from headrace.flink.statements import JobSql
 from headrace.flink_access import FlinkAccess
 from headrace.ingest.owner import FLINK, HEADRACE, Owner
 from headrace.ingest.stream_tables import open_tables
 from headrace.standing.jobs import JobsRead, read_jobs
-from headrace.tables.commits.operations import move_properties
+from headrace.tables.commits.operations import Provenance, append, move_properties
 from tests.flink.contracts import contract
 from tests.flink.replies import answering
 
@@ -127,6 +128,24 @@ def test_a_job_that_runs_though_headrace_is_the_owner_is_named(settings: Setting
     assert found.tables == frozenset()
     with reading(settings, NONE_RUNS, owner=gone) as (found, _):
         assert found == JobsRead(jobs=(), unreadable=())
+
+
+def test_a_job_of_a_former_table_that_writes_its_name_is_named(settings: Settings) -> None:
+    """Its name has the uuid of that table, as has that of a job of another lake, which writes another table."""
+    names = {each: f"headrace things 0a1b2c3d epoch {each[1:]}" for each in ("c4", "c5")}
+    listed = [
+        {"jid": each, "name": name, "state": "RUNNING", "start-time": 0}
+        for each, name in names.items()
+    ]
+    replies: Replies = {"GET /jobs/overview": [(200, {"jobs": listed})]}
+    with reading(settings, replies, owner=Owner()) as (found, asked):
+        assert (found.jobs, asked) == ((), [])
+    with Lake.open(settings) as lake:
+        notes = {JOB: "c4", CHECKPOINT: "1"}
+        append(lake.table("raw.things"), [], provenance=Provenance(notes=notes))
+    with reading(settings, replies, owner=Owner()) as (found, _):
+        (only,) = found.jobs
+    assert f"and `{names['c4']} (c4)` wrote it too" in only.trouble
 
 
 def test_a_job_that_runs_though_nothing_declares_it_is_named(settings: Settings) -> None:

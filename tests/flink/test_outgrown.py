@@ -1,4 +1,4 @@
-"""A job cannot read a column that became wider: it is named, not restored, and another one begins in its place."""
+"""A job cannot read a column that became wider, nor another table: it is named, and another begins in its place."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,9 +13,9 @@ from headrace.errors import (
     ColumnReason,
     ContractError,
     FlinkJobUnwellError,
-    FollowedColumnWidenedError,
+    FollowedTableChangedError,
 )
-from headrace.flink.health import WIDENED
+from headrace.flink.health import MADE_AGAIN, WIDENED
 from headrace.flink.live_samples import live_samples
 from headrace.flink.recovery import restore
 from headrace.flink.statements import JobSql
@@ -31,6 +31,7 @@ from tests.raising import refused
 from tests.samples.factories import settings_in
 
 NARROW = stream_named("plays", item="int", name="int")
+SENT = [{**each, "item": 1, "name": 1} for each in events(4, seconds=4, seed=1)]
 VIEW, SQL = "features.plays", JobSql(setup=("create view v",), insert="insert", plan="p1")
 AGGREGATES = [{"name": "largest", "take": "max", "of": "item", "windows": ["1m"]}]
 REPLIES: dict[str, list[tuple[int, Any]]] = {
@@ -74,8 +75,7 @@ def job(settings: Settings) -> Iterator[Job]:
     replies = {**REPLIES, "GET /jobs/overview": [(200, {"jobs": jobs})]}
     with Lake.open(settings) as lake, answering(replies) as (address, _):
         declared(lake, NARROW)
-        sent = [{**each, "item": 1, "name": 1} for each in events(4, seconds=4, seed=1)]
-        append_events(lake, NARROW, sent)
+        append_events(lake, NARROW, SENT)
         made = Job(lake, jobs, address)
         made.submit()
         yield made
@@ -98,7 +98,7 @@ def test_a_column_that_a_job_reads_is_named_once_it_is_wider(job: Job) -> None:
 def test_its_state_is_not_restored_and_another_job_begins_in_its_place(job: Job) -> None:
     declared(job.lake, stream_named("plays", item="long", name="int"))
     running = job.jobs.pop()
-    with refused(FollowedColumnWidenedError, subject=VIEW):
+    with refused(FollowedTableChangedError, subject=VIEW):
         restore(job)
     job.jobs.append(running)
     assert job.hand_over().epoch == 2
@@ -115,6 +115,18 @@ def test_it_runs_on_where_no_other_could_write_its_table(
     with refused(ContractError, table="features.plays_rows"):
         job.hand_over()
     assert job.cancelled == []
+
+
+def test_a_table_that_was_made_again_is_named_and_another_job_begins(job: Job) -> None:
+    job.lake.catalog.drop_table(str(NARROW.table))
+    declared(job.lake, NARROW)
+    append_events(job.lake, NARROW, SENT)
+    with pytest.raises(FlinkJobUnwellError) as found:
+        job.check()
+    assert list(found.value.faults) == [MADE_AGAIN]
+    assert job.hand_over().epoch == 2
+    assert job.cancelled == ["c1"]
+    job.check()
 
 
 def test_it_is_released_without_a_savepoint(job: Job) -> None:
