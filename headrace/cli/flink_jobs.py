@@ -25,10 +25,9 @@ def stream_job(name: str) -> "Generator[StreamJob]":
 
     """
     from headrace.flink.jobs import StreamJob
-    from headrace.tables.lake import OpenLake
 
     settings, declared = stream_named(name)
-    with OpenLake.open(settings) as lake:
+    with _opened(settings) as lake:
         yield StreamJob(lake, declared)
 
 
@@ -41,10 +40,9 @@ def view_job(name: str) -> "Generator[ViewJob]":
 
     """
     from headrace.flink.view_job import ViewJob
-    from headrace.tables.lake import OpenLake
 
     settings, rows = window_rows_named(name)
-    with OpenLake.open(settings) as lake:
+    with _opened(settings) as lake:
         yield ViewJob(lake, rows)
 
 
@@ -57,15 +55,24 @@ def table_job(name: str) -> "Generator[TableJob]":
 
     """
     from headrace.config import Settings
-    from headrace.tables.lake import OpenLake
 
     settings = Settings.load()
     try:
         opened = _declared_job(name, settings)
     except NotDeclaredError as error:
         opened = _former_job(name, settings, error)
-    with OpenLake.open(settings) as lake:
+    with _opened(settings) as lake:
         yield opened(lake)
+
+
+def _opened(settings: "Settings") -> "OpenLake":
+    """Open the lake if its store answers: each table that is looked at would be waited for otherwise."""
+    from headrace.storage.answering import refuse_silent
+    from headrace.tables.lake import OpenLake
+
+    if settings.s3 is not None:
+        refuse_silent(settings.warehouse_uri, settings.s3.file_io())
+    return OpenLake.open(settings)
 
 
 def _declared_job(name: str, settings: "Settings") -> "Callable[[OpenLake], TableJob]":

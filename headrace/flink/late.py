@@ -20,15 +20,17 @@ class Late:
     Args:
         rows: Those that would have counted.
         repeats: Those of a key that came before, known no later by their own word.
+        since_ms: When the first of its present tasks started that counts them; 0 if none does.
 
     """
 
     rows: int
     repeats: int
+    since_ms: int
 
 
 def late_rows(manager: JobManager, job_id: str) -> Late:
-    """Ask a job's tasks; what a task counted before it failed is forgotten.
+    """Ask a job's tasks, which count from zero each time that they start.
 
     Raises:
         FlinkUnavailableError: If Flink does not answer.
@@ -43,10 +45,12 @@ def late_rows(manager: JobManager, job_id: str) -> Late:
         for number in _REPEATS.findall(line)
     }
     rows = repeats = 0
+    started: list[int] = []
     for vertex in job["vertices"]:
         path = f"/jobs/{job_id}/vertices/{vertex['id']}/subtasks/metrics"
         listed: Any = manager.ask(path)
         names = [str(each["id"]) for each in listed if _METRIC in str(each["id"])]
+        started += [int(vertex["start-time"])] if names else []
         for name in names:
             values: Any = manager.ask(f"{path}?get={in_url(name, safe='')}")
             found = sum(int(each["sum"]) for each in values)
@@ -54,4 +58,4 @@ def late_rows(manager: JobManager, job_id: str) -> Late:
                 rows += found
             else:
                 repeats += found
-    return Late(rows=rows, repeats=repeats)
+    return Late(rows=rows, repeats=repeats, since_ms=min(started, default=0))

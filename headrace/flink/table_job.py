@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from headrace import clock
+from headrace.clock import EPOCH, ONE_US
 from headrace.errors import (
     DatabaseUnavailableError,
     FlinkStopError,
@@ -188,8 +189,10 @@ class TableJob(FlinkJob):
         late = late_rows(self.manager, job.id)
         faults = dict(found.faults)
         if late.rows:
+            since = f"{EPOCH + late.since_ms * ONE_US * 1000:%Y-%m-%d %H:%M:%S}"
             faults[LATE] = (
-                f"{late.rows} came into the table later than its stream allows, and are in no row"
+                f"{late.rows} came into the table later than its stream allows, and are in no row; "
+                f"they are counted since {since}, when its tasks started: those of before are named no more"
             )
         faults |= (
             self.unfit()

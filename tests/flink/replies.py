@@ -30,9 +30,10 @@ def answering(
             self.send_response(status)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
-            self.wfile.write(content)
+            if self.command != "HEAD":
+                self.wfile.write(content)
 
-        do_GET = do_POST = do_DELETE = do_PATCH = _answer
+        do_GET = do_HEAD = do_POST = do_DELETE = do_PATCH = _answer
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: ANN401  (of the base)
             """Say nothing."""

@@ -82,6 +82,19 @@ def test_statements_are_printed_once_and_alone_so_that_they_can_be_piped() -> No
     assert set(said) == {"sql", "plan"}
 
 
+@pytest.mark.usefixtures("home")
+def test_a_store_at_a_wrong_address_is_named_before_anything_waits_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HEADRACE_WAREHOUSE", "s3://lake/warehouse")
+    for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(key, "any")
+    monkeypatch.setenv("HEADRACE_S3_ENDPOINT", "http://127.0.0.1:2")  # the catalog is at another
+    found = CliRunner().invoke(make_app(), ["flink", "submit", "things"])
+    assert found.exit_code
+    assert "http://127.0.0.1:2/lake" in found.stderr
+
+
 @pytest.mark.parametrize("said", [["stop"], ["handover", "--to", "headrace"]])
 @pytest.mark.usefixtures("home")
 def test_lost_records_are_accepted_of_a_stream_alone(

@@ -26,7 +26,11 @@ def counted(first: int, gathered: int) -> Late:
                 200,
                 {
                     "plan": {"nodes": [{"description": FIRST}, {"description": GATHERED}]},
-                    "vertices": [{"id": "v1"}, {"id": "v2"}],
+                    "vertices": [
+                        {"id": "v1", "start-time": 8},
+                        {"id": "v2", "start-time": 7},
+                        {"id": "v3", "start-time": 6},
+                    ],
                 },
             )
         ]
@@ -37,13 +41,14 @@ def counted(first: int, gathered: int) -> Late:
         replies[path] = [(200, [{"id": name}, {"id": "numRecordsIn"}])]
         asked = f"{path}?get=OverAggregate%5B{number}%5D.numLateRecordsDropped"
         replies[asked] = [(200, [{"id": name, "sum": float(late)}])]
+    replies[f"GET {METRICS.format('v3')}"] = [(200, [{"id": "numRecordsIn"}])]
     with answering(replies) as (address, _):
         return late_rows(JobManager(FlinkAccess(uri=address, gateway_uri=address)), "c1")
 
 
 def test_what_is_late_where_repeats_are_told_apart_is_a_repeat() -> None:
-    assert counted(2, 0) == Late(rows=0, repeats=2)
+    assert counted(2, 0) == Late(rows=0, repeats=2, since_ms=7)
 
 
 def test_what_is_late_elsewhere_would_have_counted() -> None:
-    assert counted(1, 3) == Late(rows=3, repeats=1)
+    assert counted(1, 3) == Late(rows=3, repeats=1, since_ms=7)
