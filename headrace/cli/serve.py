@@ -58,8 +58,20 @@ def serve(
     limits = ServerLimits(
         deadline_s=deadline_ms / 1_000, token=_token(token_file), per_s=requests_per_s
     )
-    typer.echo(f"serving on http://{host}:{port}; its requests are described at /docs", err=True)
-    run(Settings.load(), host=host, port=port, model=model, log_stream=log_stream, limits=limits)
+
+    def ready(address: str) -> None:
+        typer.echo(f"serving on {address}; its requests are described at /docs", err=True)
+
+    settings = Settings.load()
+    run(
+        settings,
+        host=host,
+        port=port,
+        model=model,
+        log_stream=log_stream,
+        limits=limits,
+        ready=ready,
+    )
 
 
 def _token(path: Path | None) -> str | None:

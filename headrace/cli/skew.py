@@ -38,10 +38,12 @@ def skew(
 
     Ends with status 1 if there are differences.
     """
+    from headrace.serving.server.log import refuse_other
     from headrace.serving.skew import measure_skew
     from headrace.tables.lake import OpenLake
 
     settings, log_stream = stream_named(stream)
+    refuse_other(log_stream)
     samples = sample_set_named(sample_set, settings)
     with OpenLake.existing(settings) as lake:
         version = lake.table(log_stream.table).head()

@@ -161,13 +161,25 @@ class ServerAddressError(LakeError):
         )
 
 
+class ServerPortError(LakeError):
+    """A server cannot listen on a port."""
+
+    def __init__(self, host: str, port: int, *, detail: str) -> None:
+        self.host, self.port, self.detail = host, port, detail
+        super().__init__(
+            f"port {port} of `{host}` cannot be listened on: {detail}",
+            state="nothing was started",
+            remedy=Remedy(advice="name another one by `--port`, or end the program that has it"),
+        )
+
+
 class ServingLogError(LakeError):
     """A stream was named for the serving log and its contract is not one of a log."""
 
     def __init__(self, stream: str, *, lacks: str) -> None:
         self.stream, self.lacks = stream, lacks
         super().__init__(
-            f"the serving log cannot be written to the stream `{stream}`: its contract lacks {lacks}",
+            f"the stream `{stream}` cannot be the serving log: its contract lacks {lacks}",
             state="nothing was started",
             remedy=Remedy(advice="declare it as docs/serving.md shows"),
         )

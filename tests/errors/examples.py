@@ -163,6 +163,7 @@ EXAMPLES: tuple[errors.LakeError, ...] = (
     errors.OverloadedError(begun_max=64),
     errors.DeadlineError(deadline_s=0.5),
     errors.ServerAddressError("0.0.0.0"),
+    errors.ServerPortError("127.0.0.1", 8200, detail="Address already in use"),
     errors.ServerAnswerError(
         "http://127.0.0.1:8200", "row 0 does not give `position`", status=422, kind="feature-spec"
     ),

@@ -1,6 +1,7 @@
 """A server in use reads its model again: no request fails, and no answer is of both models."""
 
 import signal
+import socket
 import threading
 from pathlib import Path
 from typing import Any
@@ -153,12 +154,13 @@ def test_a_model_that_cannot_be_read_for_an_unknown_reason_is_told_and_the_next_
             raise RuntimeError("odd")
         return scorer
 
-    async def told_again(_: uvicorn.Server) -> None:
+    async def told_again(_: uvicorn.Server, sockets: list[socket.socket]) -> None:
+        assert sockets
         assert wait_until(lambda: "odd" in caplog.text)
         signal.raise_signal(signal.SIGHUP)
         assert wait_until(lambda: len(begun) == 3)
 
     monkeypatch.setattr(Scorer, "open", opened)
     monkeypatch.setattr(uvicorn.Server, "serve", told_again)
-    run.serve(settings, host="127.0.0.1", port=1, model=tmp_path / "model", limits=ServerLimits())
+    run.serve(settings, host="127.0.0.1", port=0, model=tmp_path / "model", limits=ServerLimits())
     assert len(begun) == 3

@@ -149,6 +149,16 @@ def test_what_json_does_not_mean_is_refused_with_the_place(client: TestClient, b
     assert "input" not in answer.text  # a long body is not sent back
 
 
+@pytest.mark.parametrize("kind", [None, "application/x-www-form-urlencoded"])  # as `curl -d`
+def test_a_body_that_is_not_said_to_be_json_is_refused_by_what_to_say(
+    client: TestClient, kind: str | None
+) -> None:
+    headers = {} if kind is None else {"content-type": kind}
+    answer = client.post("/v1/vectors", content='{"views": []}', headers=headers)
+    assert answer.status_code == 422
+    assert "`content-type: application/json`" in answer.json()["detail"][0]["msg"]
+
+
 def test_an_answer_has_times_with_their_offset_and_integers_of_any_size() -> None:
     said: dict[str, Any] = {"at": AT, "rows": ((1, None),), "values": [0.1, True]}
     plain = {"at": AT.isoformat(), "rows": [[1, None]], "values": [0.1, True]}

@@ -2,7 +2,9 @@
 
 import http.client
 import json
+import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -124,6 +126,23 @@ def test_it_is_stopped_while_it_is_asked_and_no_request_fails(lake: Path) -> Non
     assert {json.dumps(found["values"]) for _, found in answers} == {"[[7], [7]]"}
 
 
+def test_a_port_that_is_taken_is_named_and_a_free_one_is_told(lake: Path) -> None:
+    server = serve(lake, 0)
+    assert server.stderr is not None
+    try:
+        told = re.match(r"serving on http://127\.0\.0\.1:(\d+);", server.stderr.readline())
+        assert told is not None
+        port = int(told[1])
+        assert ask(port)[0] == 200
+        other = serve(lake, port)
+        _, complained = other.communicate(timeout=WAIT_S)
+        assert (other.returncode, complained.count("\n")) == (1, 1)
+        assert complained.startswith(f"server-port: port {port} of `127.0.0.1` cannot be")
+    finally:
+        server.terminate()
+        server.communicate(timeout=WAIT_S)
+
+
 def test_off_loopback_it_wants_a_token_and_asks_for_the_one_it_has(lake: Path) -> None:
     port = Cluster(lake / "ports").port("serve")
     without = serve(lake, port, "--host", "0.0.0.0")
@@ -147,13 +166,13 @@ def test_with_a_token_an_address_off_loopback_is_served(
     """Nothing listens there in the test: it ends where uvicorn would begin."""
     hosts: list[str] = []
 
-    async def note(server: uvicorn.Server) -> None:
-        hosts.append(server.config.host)
+    async def note(_: uvicorn.Server, sockets: list[socket.socket]) -> None:
+        hosts.append(sockets[0].getsockname()[0])
 
     monkeypatch.setattr(uvicorn.Server, "serve", note)
     settings = Settings.load(env={}, path=lake / "lake" / "lake.toml")
     limits = ServerLimits(token="secret")
-    run.serve(settings, host="0.0.0.0", port=1, model=None, limits=limits)
+    run.serve(settings, host="0.0.0.0", port=0, model=None, limits=limits)
     with refused(ServerAddressError):
-        run.serve(settings, host="0.0.0.0", port=1, model=None, limits=ServerLimits())
+        run.serve(settings, host="0.0.0.0", port=0, model=None, limits=ServerLimits())
     assert hosts == ["0.0.0.0"]

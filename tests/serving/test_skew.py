@@ -339,3 +339,9 @@ def test_the_command_shows_each_feature_and_fails_where_values_differ(
     assert "removed 1" in text.output
     none = CliRunner().invoke(make_app(), ["skew", "taps", "nothing"])
     assert (none.exit_code, "`served`" in none.output) == (1, True)
+    clicks = LOG.model_dump() | {"stream": "clicks", "table": "raw.clicks"}
+    clicks["fields"] = {"served_at": {"type": "timestamptz", "required": True}}
+    folder = served.lake.settings.declarations / "streams"
+    (folder / "clicks.yaml").write_text(json.dumps(clicks, default=str))
+    other = CliRunner().invoke(make_app(), ["skew", "taps", "clicks"])
+    assert (other.exit_code, "lacks the field `request_id`" in other.output) == (1, True)

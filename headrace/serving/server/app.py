@@ -40,6 +40,11 @@ _STATUS: tuple[tuple[type[LakeError], int], ...] = (
 )
 _PROBLEMS_MAX = 20  # of one request
 _DEADLINE_MS_MAX = 60_000
+_NOT_JSON = {
+    "loc": ["header", "content-type"],
+    "msg": "a question is JSON; send it with `content-type: application/json`",
+    "type": "content_type",
+}
 Deadline = Annotated[int | None, Header(alias="x-deadline-ms", ge=1, le=_DEADLINE_MS_MAX)]
 
 
@@ -156,9 +161,11 @@ async def _refuse(_: Request, error: Exception) -> JSONResponse:
     return _refused(error)
 
 
-async def _refuse_request(_: Request, error: Exception) -> JSONResponse:
+async def _refuse_request(request: Request, error: Exception) -> JSONResponse:
     """Say where a request is wrong, without sending it back: it may be long, and no JSON."""
     assert isinstance(error, RequestValidationError)
+    if "json" not in request.headers.get("content-type", "").lower():
+        return JSONResponse({"detail": [_NOT_JSON]}, 422)  # as `curl --data` sends it
     problems = [
         {"loc": [_shown(part) for part in each["loc"]], "msg": each["msg"], "type": each["type"]}
         for each in error.errors()[:_PROBLEMS_MAX]

@@ -30,6 +30,18 @@ _QUEUE_RECORDS = 20_000
 _FILE_RECORDS = 50_000
 
 
+def refuse_other(stream: Stream) -> None:
+    """Refuse a stream that has not the fields of a serving log.
+
+    Raises:
+        ServingLogError: If it lacks one.
+
+    """
+    missing = [name for name in REQUIRED if name not in stream.fields]
+    if missing:
+        raise ServingLogError(stream.stream, lacks=f"the field `{missing[0]}`")
+
+
 class ServingLog:
     """Writes records to files of a stream; each file appears when it is complete.
 
@@ -56,9 +68,7 @@ class ServingLog:
             ServingLogError: If the contract is not one of a serving log, naming what it lacks.
 
         """
-        missing = [name for name in REQUIRED if name not in stream.fields]
-        if missing:
-            raise ServingLogError(stream.stream, lacks=f"the field `{missing[0]}`")
+        refuse_other(stream)
         pattern: str = getattr(stream.source, "files", "")  # other sources have none
         folder = PurePosixPath(pattern).parent
         if stream.format != "json" or not pattern or "*" in str(folder):

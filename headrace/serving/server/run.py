@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Generator
+import socket
+from collections.abc import Callable, Generator
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import uvloop
 
 from headrace.config import Settings
 from headrace.definitions.load import load_sample_sets, load_streams
-from headrace.errors import LakeError, ServerAddressError, ServingLogError
+from headrace.errors import LakeError, ServerAddressError, ServerPortError, ServingLogError
 from headrace.loopback import is_loopback
 from headrace.serving.open import open_store
 from headrace.serving.scorer import Scorer
@@ -37,6 +38,7 @@ def serve(
     model: Path | None,
     log_stream: str | None = None,
     limits: ServerLimits,
+    ready: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Serve until SIGTERM or SIGINT; requests that are begun are answered first.
 
@@ -46,8 +48,11 @@ def serve(
     SIGHUP reads the model's folder again, without a request lost; if it cannot be used, the former
     one stays. One of another definition than the published one waits for a switch: see `Service.use`.
 
+    `ready` is told the address once requests are answered.
+
     Raises:
         ServerAddressError: If the address is not this host's own, and no token is asked for.
+        ServerPortError: If it cannot be listened on.
         ModelFilesError, ModelMismatchError: If the model cannot be used.
         ServingLogError: If `log_stream` is not declared as a serving log.
 
@@ -60,6 +65,7 @@ def serve(
         log = None if log_stream is None else _open_log(settings, log_stream)
         if log is not None:
             stack.callback(log.close)  # after the last answer
+        taken = stack.enter_context(_bound(host, port))  # before anything slow
         store = stack.enter_context(open_store(settings))
         service = Service(store, load_sample_sets(settings), log=log)
         if model is not None:
@@ -70,8 +76,6 @@ def serve(
         config = uvicorn.Config(
             app,
             http=HTTP,
-            host=host,
-            port=port,
             log_level="warning",
             access_log=False,
             proxy_headers=False,  # nothing looks at where a request comes from
@@ -79,7 +83,29 @@ def serve(
             server_header=False,
         )
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_Server(config).serve())
+            runner.run(_Server(config, ready=partial(ready, _address(taken))).serve([taken]))
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """Take the port; nobody is answered on it until something listens."""
+    taken: socket.socket | None = None
+    try:
+        (family, kind, number, _, address), *_ = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        taken = socket.socket(family, kind, number)
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(address)
+    except OSError as error:
+        if taken is not None:
+            taken.close()
+        raise ServerPortError(host, port, detail=error.strerror or str(error)) from error
+    return taken
+
+
+def _address(taken: socket.socket) -> str:
+    host, port, *_ = taken.getsockname()
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _open_log(settings: Settings, name: str) -> ServingLog:
@@ -91,6 +117,25 @@ def _open_log(settings: Settings, name: str) -> ServingLog:
 
 class _Server(uvicorn.Server):
     """Ends with status 0 when it is told to: uvicorn's own raises the signal again in the end."""
+
+    def __init__(self, config: uvicorn.Config, *, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen, and say so.
+
+        Raises:
+            ServerPortError: If another program began to since the port was taken.
+
+        """
+        try:
+            await super().startup(sockets)
+        except OSError as error:
+            host, port, *_ = (sockets or [])[0].getsockname()
+            raise ServerPortError(host, port, detail=error.strerror or str(error)) from error
+        if self.started:
+            self._ready()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
