@@ -21,6 +21,7 @@ from headrace.flink.session import SESSION
 from headrace.flink.unnoted import to_headrace_unnoted
 from headrace.ingest.owner import FLINK, HEADRACE
 from headrace.ingest.reset import apply_reset
+from headrace.ingest.stream_tables import declared
 from tests.flink.contracts import EVERY_TYPE, contract
 from tests.flink.records import BAD, FLOATS, GOOD, NEGATIVE_ZEROS
 from tests.flink.streams import Written, until
@@ -170,6 +171,24 @@ def test_a_job_beside_the_owner_is_named(written: Written) -> None:
     job.manager.cancel(other)
     until(lambda: not any(each.is_running for each in job.manager.jobs(name=name)))
     assert job.status().epoch == 1
+
+
+def test_a_job_whose_table_was_made_again_is_named_once_it_writes_the_new_one(
+    written: Written,
+) -> None:
+    to_flink(written.job)
+    written.send(70)
+    written.note_until(70)
+    (former,) = written.job.owner.jobs
+    written.lake.catalog.drop_table(str(written.stream.table))
+    declared(written.lake, written.stream)
+    assert written.job.status().owner == HEADRACE
+    written.send(70, first=70)
+    until(lambda: written.rows().num_rows > 0, seconds=120)
+    with pytest.raises(TwoOwnersError) as found:
+        written.job.status()
+    (other,) = found.value.others
+    assert former in other
 
 
 def test_checkpoints_that_take_as_long_as_they_are_apart_hold_up_no_record(

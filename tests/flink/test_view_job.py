@@ -8,7 +8,7 @@ import pytest
 from headrace.errors import NothingToFollowError, TwoOwnersError
 from headrace.flink import table_job
 from headrace.flink.behind import behind
-from headrace.flink.health import WIDENED, Health
+from headrace.flink.health import MADE_AGAIN, WIDENED, Health
 from headrace.flink.moment_sql import needs_moments
 from headrace.flink.recovery import restore
 from headrace.flink.table_job import BEHIND
@@ -125,7 +125,9 @@ def test_events_later_than_their_stream_allows_are_a_named_fault_and_late_repeat
     assert set(health_of(followed).faults) == {"late-events"}
 
 
-def test_a_job_ends_at_a_column_that_became_wider_and_another_goes_on(followed: Followed) -> None:
+def test_a_job_ends_at_a_column_that_became_wider_or_another_table_and_another_goes_on(
+    followed: Followed,
+) -> None:
     narrow = of_items(followed, "int")
     sent = [
         {**each, "item": number} for number, each in enumerate(events(300, seconds=300, seed=9))
@@ -142,6 +144,20 @@ def test_a_job_ends_at_a_column_that_became_wider_and_another_goes_on(followed: 
     wanted = wide.wanted()
     assert wide.wait_for(wanted) == wanted
     assert not health_of(wide).faults
+    wide.lake.catalog.drop_table(str(wide.stream.table))
+    wide = of_items(followed, "long")  # and made again
+    wide.add([later(each, hours=1) for each in sent])
+    assert set(health_of(wide).faults) >= {MADE_AGAIN}
+    assert wide.job.hand_over().epoch == 3
+    wide.heartbeat(later(sent[-1], hours=1))
+    after = wide.wanted()
+    assert len(wide.wait_for([*wanted, *after])) == len(wanted) + len(after)
+    assert [each for each in wide.written() if each in after] == after
+
+
+def later(row: Row, *, hours: int) -> Row:
+    moved = {name: row[name] + dt.timedelta(hours=hours) for name in ("event_time", "known_at")}
+    return row | moved
 
 
 def of_items(followed: Followed, kind: str) -> Followed:
