@@ -63,10 +63,11 @@ class Metrics(MetricsServer):
     def changed(self, progress: Progress) -> None:
         """Take note of how a stream goes on."""
         name = progress.stream
-        if name not in self._progress:
+        is_new = name not in self._progress
+        self._progress[name] = progress  # first: the metrics may be asked for at any moment
+        if is_new:
             self._age.labels(name).set_function(lambda: self._watermark_age_s(name))
             self._since.labels(name).set_function(lambda: self._commit_age_s(name))
-        self._progress[name] = progress
         for partition, offsets in progress.lag.items():
             self._lag.labels(name, partition).set(offsets)
         self._behind.labels(name).set(progress.behind_s)

@@ -63,11 +63,12 @@ class Cluster:
 
     def port(self, name: str) -> int:
         """Return the loopback port of this name: the same in every command, free when first asked."""
-        ports = self._read("ports.json")
-        if name not in ports:
-            ports[name] = _free_port(taken=frozenset(ports.values()))
-            self._write("ports.json", ports)
-        return int(ports[name])
+        known = self._read("ports.json")
+        if name not in known:
+            with self._changing("ports.json") as known:
+                if name not in known:  # another process was faster
+                    known[name] = _free_port(taken=frozenset(known.values()))
+        return int(known[name])
 
     def port_is_free(self, name: str) -> bool:
         """Whether a server could listen on the port of this name now."""
@@ -75,30 +76,27 @@ class Cluster:
 
     def release_port(self, name: str) -> None:
         """Forget a port, because another program has taken it."""
-        ports = self._read("ports.json")
-        ports.pop(name, None)
-        self._write("ports.json", ports)
+        with self._changing("ports.json") as ports:
+            ports.pop(name, None)
 
     def secret(self, name: str) -> str:
         """Return the generated password of this name; only its owner can read the file."""
         known = self._read("secrets.json")
         if name not in known:
-            known[name] = secrets.token_urlsafe(24)
-            self._write("secrets.json", known)
+            with self._changing("secrets.json") as known:
+                known.setdefault(name, secrets.token_urlsafe(24))
         return str(known[name])
 
     def started(self, server: str, pid: int) -> None:
         """Remember the process of a server."""
-        processes = self._read("processes.json")
         found = {"pid": pid, "start_ticks": _start_ticks(pid), "boot_id": _boot_id()}
-        processes[server] = {**found, "pid_namespace": _pid_namespace()}
-        self._write("processes.json", processes)
+        with self._changing("processes.json") as processes:
+            processes[server] = {**found, "pid_namespace": _pid_namespace()}
 
     def ended(self, server: str) -> None:
         """Forget the process of a server."""
-        processes = self._read("processes.json")
-        processes.pop(server, None)
-        self._write("processes.json", processes)
+        with self._changing("processes.json") as processes:
+            processes.pop(server, None)
 
     def pid(self, server: str) -> int | None:
         """Return the process of a server if it still runs; a reused process id does not count."""
@@ -116,11 +114,17 @@ class Cluster:
         except FileNotFoundError:
             return {}
 
-    def _write(self, name: str, content: dict[str, Any]) -> None:
+    @contextlib.contextmanager
+    def _changing(self, name: str) -> Generator[dict[str, Any]]:
+        """Change a file that others may change too: commands ask for ports and passwords beside `up`."""
         self.folder.mkdir(parents=True, exist_ok=True)
         draft = self.folder / f".{name}"
-        write_private(draft, json.dumps(content, indent=1))
-        draft.replace(self.folder / name)
+        with (self.folder / f".{name}.lock").open("w") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            content = self._read(name)
+            yield content
+            write_private(draft, json.dumps(content, indent=1))
+            draft.replace(self.folder / name)
 
 
 def write_private(path: Path, content: str) -> None:

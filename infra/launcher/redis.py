@@ -26,7 +26,7 @@ class Redis:
     name = "redis"
     ports: tuple[str, ...] = ("redis",)
     after: tuple[str, ...] = ()
-    start_s_max = 20.0
+    start_s_max = 60.0
     stop_s_max = 10.0
     stop_signal = signal.SIGTERM
 

@@ -22,7 +22,7 @@ class RedisExporter:
     name = "redis_exporter"
     ports: tuple[str, ...] = ("redis_exporter",)
     after: tuple[str, ...] = ("redis",)
-    start_s_max = 20.0
+    start_s_max = 60.0
     stop_s_max = 10.0
     stop_signal = signal.SIGTERM
 

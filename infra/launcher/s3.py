@@ -31,7 +31,7 @@ class S3:
     name = "s3"
     ports: tuple[str, ...] = ("s3",)
     after: tuple[str, ...] = ()
-    start_s_max = 30.0
+    start_s_max = 120.0
     stop_s_max = 10.0
     stop_signal = signal.SIGTERM
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from infra.launcher import artifacts, run
+from infra.launcher import cluster as launcher_cluster
 from infra.launcher.artifacts import MavenFile
 from infra.launcher.cluster import Cluster, write_private
 from infra.launcher.errors import (
@@ -292,6 +293,26 @@ def test_a_process_that_ended_before_it_was_recorded_does_not_run(cluster: Clust
     cluster.started("one", ended.pid)
     assert cluster.pid("one") is None
     run.down(cluster, say=quiet)
+
+
+def test_two_commands_that_take_ports_at_once_lose_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = Cluster(tmp_path), Cluster(tmp_path)
+    free, beside = launcher_cluster._free_port, list[threading.Thread]()  # pyright: ignore[reportPrivateUsage]
+
+    def while_another_asks(*, taken: frozenset[int]) -> int:
+        if not beside:
+            beside.append(threading.Thread(target=other.port, args=("two",)))
+            beside[0].start()
+            beside[0].join(0.2)  # without turns it is done by then, and lost
+        return free(taken=taken)
+
+    monkeypatch.setattr(launcher_cluster, "_free_port", while_another_asks)
+    taken = one.port("one")
+    beside[0].join(WAIT_S)
+    assert json.loads((tmp_path / "ports.json").read_text()).keys() == {"one", "two"}
+    assert one.port("one") == taken != other.port("two")
 
 
 def test_a_process_of_another_boot_is_left_alone(cluster: Cluster) -> None:

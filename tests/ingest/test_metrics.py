@@ -3,11 +3,11 @@
 import json
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from urllib.request import urlopen
 
 import pytest
-from prometheus_client import generate_latest
+from prometheus_client import Gauge, generate_latest
 
 from headrace.errors import MetricsPortError
 from headrace.identifiers import TableName
@@ -53,6 +53,21 @@ def values(metrics: Metrics) -> Mapping[str, float]:
     lines = generate_latest(metrics.registry).decode().splitlines()
     pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
     return {name.removeprefix("headrace_ingest_"): float(value) for name, value in pairs}
+
+
+def test_a_stream_that_appears_while_metrics_are_asked_for_breaks_no_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    metrics, answers = Metrics(), list[Mapping[str, float]]()
+    plain = Gauge.set_function
+
+    def then_asked(gauge: Gauge, value: Callable[[], float]) -> None:
+        plain(gauge, value)
+        answers.append(values(metrics))
+
+    monkeypatch.setattr(Gauge, "set_function", then_asked)
+    metrics.changed(Progress(stream="things"))
+    assert len(answers) == 2
 
 
 def test_what_was_heard_is_told() -> None:

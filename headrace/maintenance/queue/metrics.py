@@ -43,6 +43,7 @@ class MaintenanceMetrics(MetricsServer):
         self._waiting = gauge("waiting", "Actions that are not due yet, by table.", "table")
         self._unreadable = gauge("unreadable_tables", "Tables that cannot be looked at.")
         self._ended_ms: int | None = None
+        self._shown: dict[Gauge, frozenset[str]] = {}
         self._since.set_function(self._round_age_s)
 
     def done(self, run: MaintenanceRun) -> None:
@@ -53,8 +54,8 @@ class MaintenanceMetrics(MetricsServer):
             self._actions.labels(*labels, result.outcome.value).inc()
             self._seconds.labels(*labels).inc(result.elapsed_s)
             self._bytes.labels(*labels).inc(result.bytes)
-        _show(self._left, (str(each.table) for each in run.plan.actions[len(run.results) :]))
-        _show(self._waiting, (str(each.table) for each in run.plan.waiting))
+        self._show(self._left, (str(each.table) for each in run.plan.actions[len(run.results) :]))
+        self._show(self._waiting, (str(each.table) for each in run.plan.waiting))
         self._unreadable.set(len(run.unreadable))
         self._round_s.set(run.elapsed_s)
         self._rounds.inc()
@@ -63,9 +64,14 @@ class MaintenanceMetrics(MetricsServer):
     def _round_age_s(self) -> float:
         return _NONE if self._ended_ms is None else (clock.now_ms() - self._ended_ms) / 1e3
 
+    def _show(self, gauge: Gauge, tables: Iterable[str]) -> None:
+        """Set a gauge to how often each table comes; others are no longer shown.
 
-def _show(gauge: Gauge, tables: Iterable[str]) -> None:
-    """Set a gauge to how often each table comes; others are no longer shown."""
-    gauge.clear()
-    for table, count in Counts(tables).items():
-        gauge.labels(table).set(count)
+        The metrics may be asked for at any moment: a table that stays is there in each.
+        """
+        counts, before = Counts(tables), self._shown.get(gauge, frozenset())
+        for table, count in counts.items():
+            gauge.labels(table).set(count)
+        for table in before - counts.keys():
+            gauge.remove(table)
+        self._shown[gauge] = frozenset(counts)

@@ -3,9 +3,11 @@
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from prometheus_client import generate_latest
+import pytest
+from prometheus_client import Gauge, generate_latest
 
 from headrace.api import Lake
 from headrace.maintenance.queue.maintain import Budget, maintain
@@ -51,6 +53,30 @@ def test_what_a_round_did_and_left_is_told(lake: Lake) -> None:
     assert told["rounds_total"] == 2
     assert 'left{table="raw.events"}' not in told
     assert 0 <= told["seconds_since_round"] < 60
+
+
+def test_a_table_that_stays_in_the_queue_is_shown_at_any_moment(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = events_table(lake)
+    for number in range(6):
+        add(table, [number], day=number % 2)
+    metrics = MaintenanceMetrics()
+    run = maintain(lake, budget=Budget(seconds=0), cold_after_s=0)
+    metrics.done(run)
+    labels, told = Gauge.labels, list[Mapping[str, float]]()
+
+    def asked_before(gauge: Gauge, *names: str) -> Gauge:
+        told.append(values(metrics))
+        return labels(gauge, *names)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Gauge, "labels", asked_before)
+        metrics.done(run)
+    assert told
+    assert all('left{table="raw.events"}' in each for each in told)
+    metrics.done(replace(run, plan=replace(run.plan, actions=())))
+    assert 'left{table="raw.events"}' not in values(metrics)
 
 
 def test_the_dashboard_shows_every_metric_of_maintenance_and_asks_for_no_other() -> None:
