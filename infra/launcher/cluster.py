@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
+import random
 import secrets
 import socket
 from collections.abc import Generator
@@ -17,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 INFRA = ROOT / "infra"
 _START_TICKS = 22 - 3  # in /proc/<pid>/stat behind the command, whose first field is the state
 _GONE = frozenset("ZXx")
+_PORTS = range(20_000, 32_000)  # connections have 32,768 and up on Linux, 49,152 and up elsewhere
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Cluster:
         if name not in known:
             with self._changing("ports.json") as known:
                 if name not in known:  # another process was faster
-                    known[name] = _free_port(taken=frozenset(known.values()))
+                    known[name] = free_port(taken=frozenset(known.values()))
         return int(known[name])
 
     def port_is_free(self, name: str) -> bool:
@@ -146,13 +148,18 @@ def _is_free(port: int) -> bool:
         return True
 
 
-def _free_port(*, taken: frozenset[int]) -> int:
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-        if port not in taken:
+def free_port(*, taken: frozenset[int] = frozenset()) -> int:
+    """Return a port on which nobody listens, for a server that will start.
+
+    None that the system gives to connections: it may do so before a server that takes seconds to start
+    listens there. One of those if no other is free.
+    """
+    for port in random.sample(_PORTS, len(_PORTS)):
+        if port not in taken and _is_free(port):
             return port
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _boot_id() -> str:

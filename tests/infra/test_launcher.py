@@ -295,11 +295,19 @@ def test_a_process_that_ended_before_it_was_recorded_does_not_run(cluster: Clust
     run.down(cluster, say=quiet)
 
 
+def test_a_port_for_a_server_is_none_that_connections_get() -> None:
+    given = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
+    first = launcher_cluster.free_port()
+    assert not int(given[0]) <= first <= int(given[1])
+    with socket.create_server(("127.0.0.1", first)):
+        assert launcher_cluster.free_port() != first
+
+
 def test_two_commands_that_take_ports_at_once_lose_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, other = Cluster(tmp_path), Cluster(tmp_path)
-    free, beside = launcher_cluster._free_port, list[threading.Thread]()  # pyright: ignore[reportPrivateUsage]
+    free, beside = launcher_cluster.free_port, list[threading.Thread]()
 
     def while_another_asks(*, taken: frozenset[int]) -> int:
         if not beside:
@@ -308,7 +316,7 @@ def test_two_commands_that_take_ports_at_once_lose_none(
             beside[0].join(0.2)  # without turns it is done by then, and lost
         return free(taken=taken)
 
-    monkeypatch.setattr(launcher_cluster, "_free_port", while_another_asks)
+    monkeypatch.setattr(launcher_cluster, "free_port", while_another_asks)
     taken = one.port("one")
     beside[0].join(WAIT_S)
     assert json.loads((tmp_path / "ports.json").read_text()).keys() == {"one", "two"}
