@@ -2,17 +2,13 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 
 from pyiceberg.table.metadata import TableMetadata
 
 from headrace import clock
-from headrace.errors import (
-    LakeError,
-    SchemaUnavailableError,
-    StreamOwnedError,
-    TwoOwnersError,
-)
+from headrace.errors import LakeError, SchemaUnavailableError, StreamOwnedError, TwoOwnersError
 from headrace.flink import ended
 from headrace.flink.checkpoints import STATE_PATH, refuse_foreign
 from headrace.flink.client import Gateway, JobManager, JobOverview
@@ -117,14 +113,19 @@ class FlinkJob(ABC):
             FlinkJobLostError: If the job started once, and does not run now.
 
         """
-        found = self.running(owner := self.owned())
-        if found is None:
-            if owner.jobs or self.wrote(owner):
+        with self.turn():
+            found = self.running(owner := self.owned())
+            if found is not None:
+                self.adopt(owner, found)
+            elif owner.jobs or self.wrote(owner):
                 raise self.lost(owner)
-            self.start(owner, self.sql(group=self.group(owner, attempt=0)), {})
-        else:
-            self.adopt(owner, found)
+            else:
+                self.start(owner, self.sql(group=self.group(owner, attempt=0)), {})
         return self.status()
+
+    def turn(self) -> AbstractContextManager[None]:
+        """Let one command start the job at a time: the later one finds that it runs."""
+        return self.lake.locks.hold(f"flink.{self.subject}")
 
     def adopt(self, owner: Owner, found: JobOverview) -> None:
         """Write down the id of a job that runs, if its submission had no answer: the rest is in the table."""

@@ -91,11 +91,17 @@ def restore(job: FlinkJob, *, checkpoint: str | None = None) -> JobStatus:
             written down: what it wrote would be there twice.
 
     """
+    with job.turn():
+        _restore(job, checkpoint)
+    return job.status()
+
+
+def _restore(job: FlinkJob, checkpoint: str | None) -> None:
     owner = job.owned()
     found = job.running(owner)
     if found is not None:
         job.adopt(owner, found)
-        return job.status()
+        return
     job.refuse_lost(owner)
     job.refuse_outgrown()
     start, stopped = _start(job, owner, checkpoint)
@@ -115,7 +121,6 @@ def restore(job: FlinkJob, *, checkpoint: str | None = None) -> JobStatus:
     if stopped != owner:
         job.set_owner(owner, stopped)
     job.start(stopped, sql, path)
-    return job.status()
 
 
 def _start(job: FlinkJob, owner: Owner, location: str | None) -> tuple[Checkpoint, Owner]:
