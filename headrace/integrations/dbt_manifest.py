@@ -1,7 +1,7 @@
 """The dbt manifest of a lake: what the project declares, without building anything."""
 
 import json
-import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ def load_manifest(settings: Settings) -> dict[str, Any]:
         if kept["stamp"] == stamp:
             return kept["manifest"]
     manifest = _parse(settings, project)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")  # threads of one process too
     draft.write_text(json.dumps({"stamp": stamp, "manifest": manifest}))
     draft.replace(path)
     return manifest
@@ -64,7 +64,10 @@ def _stamp(project: Path) -> str:
     """Return a fingerprint of the project's files: their names, sizes and times."""
     seen = [f"{project}"]
     for file in _files(project):
-        found = file.stat()
+        try:
+            found = file.stat()
+        except FileNotFoundError:  # an editor put another one in its place meanwhile
+            continue
         seen.append(f"{file.relative_to(project)} {found.st_size} {found.st_mtime_ns}")
     return "\n".join(seen)
 

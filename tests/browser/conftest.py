@@ -8,7 +8,8 @@ import pytest
 
 from headrace.api import Lake
 from headrace.config import Settings
-from tests.browser.servers import free_port, serving
+from infra.launcher.cluster import free_port
+from tests.browser.servers import serving
 from tests.conftest import ROOT, DemoLake
 from tests.ui.factories import fill
 from ui.access import LOCAL, OPERATORS

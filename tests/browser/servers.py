@@ -3,11 +3,9 @@
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
@@ -16,13 +14,6 @@ from tests.conftest import ROOT
 
 BIN = Path(sys.executable).parent
 _START_S, _STOP_S = 120.0, 20.0
-
-
-def free_port() -> int:
-    """Find a port on which nothing listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager

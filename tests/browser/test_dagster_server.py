@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 
+from infra.launcher.cluster import free_port
 from tests.browser.chromium import browser
-from tests.browser.servers import free_port, serving
+from tests.browser.servers import serving
 from tests.conftest import ROOT, DemoLake
 
 SENSOR = (
@@ -58,7 +60,7 @@ def other_site(tmp_path: Path) -> Iterator[tuple[Path, str]]:
 
 
 class _Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: ANN401  (of the base)
         """Keep the test's output clean."""
 
 

@@ -6,9 +6,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from infra.launcher.cluster import free_port
 from tests.browser.chromium import browser
 from tests.browser.provider import providing
-from tests.browser.servers import free_port, serving
+from tests.browser.servers import serving
 from tests.conftest import ROOT
 
 _LOGIN = """[auth]

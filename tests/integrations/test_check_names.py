@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from headrace.config import Settings
+from headrace.integrations import dbt_manifest
 from headrace.integrations.dbt_manifest import load_manifest
 from headrace.scaffold.lake import apply_lake, plan_lake
 from tests.cli.test_check_across import SAMPLES, change, checked
@@ -40,3 +41,19 @@ def test_samples_are_compared_with_what_dbt_calls_its_models(
     change(model, named, "")  # newer than the manifest, so that the files count again
     problems, _ = checked()
     assert "`features.busy`" in problems[0]
+
+
+def test_a_file_that_an_editor_replaces_meanwhile_does_not_end_a_look_at_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tmp_path / "models" / "clicks.sql"
+    model.parent.mkdir()
+    model.write_text("select 1")
+    (tmp_path / "dbt_project.yml").write_text("name: shop")
+    listed = dbt_manifest._files  # pyright: ignore[reportPrivateUsage]  (no editor can be timed to come just there)
+    monkeypatch.setattr(
+        dbt_manifest, "_files", lambda project: [*listed(project), model.with_name("4913.sql")]
+    )
+    stamp = dbt_manifest._stamp(tmp_path)  # pyright: ignore[reportPrivateUsage]
+    assert "clicks.sql" in stamp
+    assert "4913" not in stamp

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from headrace.cli.main import make_app
 from headrace.errors import SettingsError
 from headrace.scaffold.lake import LakePlan, Step, apply_lake, plan_lake
-from tests.browser.servers import free_port
+from infra.launcher.cluster import free_port
 from tests.waiting import WAIT_S, wait_until
 
 MACRO = "dbt_project/dbt_packages/headrace/macros/trailing_sums.sql"

@@ -1,6 +1,5 @@
 """A Redis Cluster: one of its nodes is refused, and the keys of a view would be in one slot."""
 
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from redis.crc import key_slot
 
 from headrace.errors import OnlineStoreClusterError
 from headrace.serving.redis import RedisOnlineStore
+from infra.launcher.cluster import free_port
 from infra.launcher.redis import program, url
 from tests.contract.online_stores import FORMER, NEXT, STATE, row
 from tests.raising import refused
@@ -25,9 +25,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def node(tmp_path: Path) -> Iterator[str]:
     """Start a server in cluster mode, which listens for others 10,000 ports higher."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = 20_000 + probe.getsockname()[1] % 20_000
+    port = free_port()
     command = [program(), "--port", str(port), "--cluster-enabled", "yes", "--save", ""]
     server = subprocess.Popen([*command, "--bind", "127.0.0.1"], cwd=tmp_path)
     try:
