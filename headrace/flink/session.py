@@ -19,6 +19,11 @@ SESSION = {
     "execution.checkpointing.max-concurrent-checkpoints": "1",
     # where checkpoints take as long as they are apart, records come through between them: it were one or two each
     "execution.checkpointing.min-pause": "1 s",
+    # windows that end together are ended in one go, which a checkpoint waits for: a million of them take a minute
+    "execution.checkpointing.timeout": "10 min",
+    # what one that fails did not keep, the next one does; to start again would lose what was done since the last
+    # one, each time. Status names three in a row
+    "execution.checkpointing.tolerable-failed-checkpoints": "10",
     # where little memory is left for RocksDB, it reads the index of a file for each key anew: 4 times the CPU for
     # 1.6M copies of events. So it reads a part of it
     "state.backend.rocksdb.memory.partitioned-index-filters": "true",

@@ -24,6 +24,7 @@ from headrace.ingest.reset import apply_reset
 from headrace.ingest.stream_tables import declared
 from tests.flink.contracts import EVERY_TYPE, contract
 from tests.flink.records import BAD, FLOATS, GOOD, NEGATIVE_ZEROS
+from tests.flink.servers import paused
 from tests.flink.streams import Written, until
 from tests.raising import refused
 
@@ -209,3 +210,26 @@ def test_checkpoints_that_take_as_long_as_they_are_apart_hold_up_no_record(
     assert (said["min_pause"], said["max_concurrent"]) == (1000, 1)
     written.note_until(2800)
     assert written.counts() == (2400, 400)
+
+
+def test_checkpoints_fail_while_their_store_is_away_and_the_job_goes_on(
+    written: Written, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SESSION, "execution.checkpointing.timeout", "4 s")
+    written.send(70)
+    job = to_flink(written.job).job
+    assert job is not None
+    written.note_until(70)
+    manager = written.job.manager
+
+    def failed() -> int:
+        return manager.ask(f"/jobs/{job.job_id}/checkpoints")["counts"]["failed"]
+
+    before = failed()  # those asked for before all tasks ran
+    with paused(written.topic.cluster, "s3"):
+        written.send(70, first=70)
+        until(lambda: failed() >= before + 2)
+    written.send(70, first=140)
+    written.note_until(210)
+    assert written.counts() == (180, 30)
+    assert manager.ask(f"/jobs/{job.job_id}/exceptions")["exceptionHistory"]["entries"] == []
