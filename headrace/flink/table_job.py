@@ -15,7 +15,15 @@ from headrace.errors import (
 )
 from headrace.flink.behind import Followed, behind, newest_known
 from headrace.flink.client import JobOverview
-from headrace.flink.health import MADE_AGAIN, REGISTRY, WIDENED, Health, out_of_order
+from headrace.flink.health import (
+    MADE_AGAIN,
+    REGISTRY,
+    RESTARTS,
+    WIDENED,
+    Health,
+    health,
+    out_of_order,
+)
 from headrace.flink.job import FlinkJob
 from headrace.flink.job_status import JobStatus
 from headrace.flink.late import late_rows
@@ -119,7 +127,8 @@ class TableJob(FlinkJob):
         """Stop the job if it runs, and let nobody write the rows until a job begins again.
 
         A batch is cancelled: it has no savepoint, and has committed all or nothing. So is a job that cannot
-        read a table any more: it may fail before a savepoint is written, and what it lacks is added later.
+        read a table any more, or fails again and again: it may fail before a savepoint is written, and what
+        it lacks is added when another one begins.
 
         Raises:
             FlinkStopError: If it ended otherwise than by its savepoint, or did not end; it is still the writer.
@@ -128,11 +137,18 @@ class TableJob(FlinkJob):
         owner = self.owner
         if owner.by == HEADRACE:
             return
-        if owner.by == BATCH or self.is_outgrown():
+        found = None if owner.by == BATCH else self.running(owner)
+        if owner.by == BATCH or self.is_outgrown() or (found and self._fails_again(found)):
             self._cancel(owner)
-        elif self.running(owner) is not None:
+        elif found is not None:
             owner = self.stop()
         self.set_owner(owner, Owner(by=HEADRACE, epoch=owner.epoch + 1))
+
+    def _fails_again(self, job: JobOverview) -> bool:
+        exceptions = self.manager.ask(f"/jobs/{job.id}/exceptions")
+        now_ms = clock.now_ms()
+        found = health(job.state, exceptions=exceptions, checkpoints={}, committed=0, now_ms=now_ms)
+        return RESTARTS in found.faults
 
     def _cancel(self, owner: Owner) -> None:
         found, until_s = self.running(owner), time.monotonic() + CANCELLED_S_MAX

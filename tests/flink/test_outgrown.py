@@ -36,7 +36,6 @@ VIEW, SQL = "features.plays", JobSql(setup=("create view v",), insert="insert", 
 AGGREGATES = [{"name": "largest", "take": "max", "of": "item", "windows": ["1m"]}]
 REPLIES: dict[str, list[tuple[int, Any]]] = {
     "GET /jobs/c1": [(200, {"plan": {"nodes": []}, "vertices": []})],
-    "GET /jobs/c1/exceptions": [(200, {})],
     "GET /jobs/c1/checkpoints": [(200, {})],
     "GET /jobmanager/config": [(200, [{"key": "jobmanager.scheduler", "value": "adaptive"}])],
     "GET /v3/info": [(200, {})],
@@ -69,10 +68,17 @@ class Job(ViewJob):
 
 
 @pytest.fixture
-def job(settings: Settings) -> Iterator[Job]:
+def failures() -> list[tuple[int, Any]]:
+    """What Flink says of its failures: there were none."""
+    return [(200, {})]
+
+
+@pytest.fixture
+def job(settings: Settings, failures: list[tuple[int, Any]]) -> Iterator[Job]:
     """A job that runs."""
     jobs: list[dict[str, Any]] = []
     replies = {**REPLIES, "GET /jobs/overview": [(200, {"jobs": jobs})]}
+    replies["GET /jobs/c1/exceptions"] = failures
     with Lake.open(settings) as lake, answering(replies) as (address, _):
         declared(lake, NARROW)
         append_events(lake, NARROW, SENT)
@@ -134,6 +140,13 @@ def test_it_is_released_without_a_savepoint(job: Job) -> None:
     job.release()
     assert job.cancelled == ["c1"]
     assert job.owner == Owner(by=HEADRACE, epoch=2)
+
+
+def test_one_that_fails_again_and_again_is_released_too(job: Job, failures: list[Any]) -> None:
+    failures[:] = [(200, {"exceptionHistory": {"entries": [{"timestamp": 1 << 50}] * 3}})]
+    job.release()
+    assert job.cancelled == ["c1"]
+    assert job.owner.by == HEADRACE
 
 
 def test_samples_read_their_columns_and_the_keys_and_values_of_actions(tmp_path: Path) -> None:
