@@ -58,10 +58,10 @@ def follow_all(
 
     with ThreadPoolExecutor(len(streams), thread_name_prefix="ingest") as threads:
         names: dict[Future[Progress], str] = {}
-        for stream in streams:
-            names[threads.submit(run, stream)] = stream.name
-        left = set(names)
-        try:
+        try:  # also around this: a thread that cannot start would leave the others at work for ever
+            for stream in streams:
+                names[threads.submit(run, stream)] = stream.name
+            left = set(names)
             while left:
                 done, left = wait(left, timeout=_LOOK_S, return_when=FIRST_COMPLETED)
                 for each in done:

@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -277,6 +278,29 @@ def test_a_stream_that_fails_does_not_stop_the_others(lake: Lake) -> None:
     assert {name: each and each.phase for name, each in said.items()} == {
         "things": Phase.STOPPED, "bad": Phase.FAILED,
     }  # fmt: skip
+
+
+def test_a_thread_that_cannot_start_stops_the_streams_that_are_followed(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, stop = ThreadPoolExecutor.submit, threading.Event()
+
+    def submit(pool: ThreadPoolExecutor, work: Any, stream: Any) -> Any:  # noqa: ANN401  (as it is)
+        if stream.name == "more":
+            raise RuntimeError("can't start new thread")
+        return plain(pool, work, stream)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", submit)
+    streams = [make_stream("json"), make_stream("json", stream="more", table="raw.more")]
+    with pytest.raises(RuntimeError):
+        follow_all(
+            lake.settings,
+            streams,
+            stop=stop,
+            cadence_of=lambda _: FAST,
+            source_of=lambda _: LogSource({0: Log(entries=(), end=0)}),
+        )
+    assert stop.is_set()
 
 
 def test_a_second_service_is_fenced_and_ends(lake: Lake) -> None:
