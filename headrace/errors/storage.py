@@ -4,7 +4,7 @@ import errno
 import os
 from pathlib import Path
 
-from headrace.errors.base import REPEAT, LakeError
+from headrace.errors.base import LakeError
 from headrace.errors.reasons import FileReason
 from headrace.errors.remedy import Remedy
 
@@ -21,7 +21,9 @@ class DatabaseUnavailableError(LakeError):
         detail = " ".join(detail.split())  # drivers of databases say it in lines
         self.database, self.detail = database, detail
         super().__init__(
-            f"the {database} cannot be used now: {detail}", state=_INTACT, remedy=REPEAT
+            f"the {database} cannot be used now: {detail}",
+            state=_INTACT,
+            remedy=Remedy(advice="see that it runs and answers, then run the same command again"),
         )
 
 

@@ -15,7 +15,7 @@ from headrace.serving.store import OnlineStore
 from headrace.serving.versions import versions_of
 from headrace.tables.lake import OpenLake
 
-_PAUSE_S_MAX = 30.0
+_PAUSE_S_MAX = 5.0  # values online grow old meanwhile, also after the store is back
 _WORK_SHARE = 0.1  # of the time, where nothing but rows that are not known yet is waited for
 
 
@@ -59,7 +59,7 @@ def follow(
     """Publish views until `stop` is set, each as soon as its table has another snapshot.
 
     Whoever commits, it is the table that is looked at. A view that fails does not hold up the others;
-    it is tried again after a pause that doubles, up to 30 s. Safe to kill and to run several times at
+    it is tried again after a pause that doubles, up to 5 s. Safe to kill and to run several times at
     once: see `publish_view`.
 
     Args:

@@ -215,11 +215,7 @@ class RedisOnlineStore:
         state, generation = self.state(view), self._generation(view)
         if state is None or generation is None:
             return None
-        with self._server.naming():
-            step = self._server.commands.pipeline(transaction=True)
-            step.hlen(self._server.rows_key(view, generation))
-            step.hmget(self._server.newest_key(view, generation), "event", "known", "inexact")
-            rows, (event, known, inexact) = step.execute()
+        rows, event, known, inexact = self._server.newest(view, generation)
         if inexact:
             event, known = newest_of(self._server, view, generation)
         return Freshness(

@@ -73,7 +73,14 @@ class RedisClient:
         options = self.commands.connection_pool.connection_kwargs
         self.address = f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
         named = (scripts.TAKE_TURN, scripts.END_TURN, scripts.BEGIN_GENERATION)
-        named += (scripts.WRITE, scripts.DROP, scripts.SET_NEWEST, scripts.RENAME, scripts.READ)
+        named += (
+            scripts.WRITE,
+            scripts.DROP,
+            scripts.SET_NEWEST,
+            scripts.RENAME,
+            scripts.READ,
+            scripts.NEWEST,
+        )
         self._scripts = {text: self.commands.register_script(text) for text in named}
 
     @property
@@ -185,6 +192,12 @@ class RedisClient:
         finally:
             pool.release(connection)
 
+    def newest(self, view: str, generation: bytes) -> Sequence[Any]:
+        """Return how many rows a view has, and what is noted of the newest; a script, as `read` is."""
+        keys = [self.rows_key(view, generation), self.newest_key(view, generation)]
+        with self.naming():
+            return self._call(scripts.NEWEST, keys, [])
+
     def _ask(
         self,
         connection: Any,  # noqa: ANN401  (redis-py's own types leave most open)
@@ -254,8 +267,13 @@ class RedisClient:
         with self.naming():
             if self.commands.info("cluster").get("cluster_enabled"):
                 raise OnlineStoreClusterError(self.address)
-            self.commands.set(key, FORMAT_VERSION, nx=True)
-            found = int(self.commands.get(key))
+            told = self.commands.get(key)
+            if (
+                told is None
+            ):  # no write without need: a server that is full, or a replica, refuses it
+                self.commands.set(key, FORMAT_VERSION, nx=True)
+                told = self.commands.get(key)
+        found = int(told)
         if found != FORMAT_VERSION:
             raise OnlineStoreError(self.address, found=found, allowed=FORMAT_VERSION)
 

@@ -248,3 +248,10 @@ for n = 1, #KEYS, 2 do
 end
 return answers
 """
+
+# KEYS: the rows of a generation, its newest times. → how many rows, and the three fields
+NEWEST = """
+return {
+    redis.call('hlen', KEYS[1]), unpack(redis.call('hmget', KEYS[2], 'event', 'known', 'inexact'))
+}
+"""

@@ -242,6 +242,10 @@ def test_a_server_that_throws_rows_away_gets_none(tmp_path: Path) -> None:
             client.config_set("maxmemory", "1")  # more is used: nothing but reads is possible
         assert store.get(STATE.view, [(3,), (99_999,)]) == [row(3, 2, at=START + ONE_US), None]
         assert store.state(STATE.view) == STATE
+        with opened(cluster) as other:  # as a feature server that is started again, or a status
+            assert other.get(STATE.view, [(3,)]) == [row(3, 2, at=START + ONE_US)]
+            assert other.views() == (STATE.view,)
+            assert other.freshness(STATE.view) == store.freshness(STATE.view) is not None
         with refused(OnlineStoreFullError):
             store.put(LATER, rows(1, 2, at=START + ONE_US))
 
