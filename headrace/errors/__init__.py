@@ -50,8 +50,6 @@ from headrace.errors.flink import (
     JobChangedError,
     JobNotStartedError,
     JobRunsError,
-    NoCheckpointError,
-    OldCheckpointError,
     RecordsMissingError,
     StreamOwnedError,
     TwoOwnersError,
@@ -64,6 +62,11 @@ from headrace.errors.flink_limits import (
     FlinkCannotViewError,
     FlinkPythonMissingError,
     NothingToFollowError,
+)
+from headrace.errors.flink_state import (
+    CommitsExpiredError,
+    NoCheckpointError,
+    OldCheckpointError,
 )
 from headrace.errors.flow import (
     ContractError,
@@ -237,6 +240,7 @@ __all__ = [
     "ColumnsUnclearError",
     "CommitConflictError",
     "CommitOutcomeUnknownError",
+    "CommitsExpiredError",
     "ConditionError",
     "ConditionReason",
     "ConflictReason",

@@ -189,45 +189,6 @@ class FlinkStopError(LakeError):
         )
 
 
-class OldCheckpointError(LakeError):
-    """A checkpoint is older than the newest that was committed; from it rows would be written again."""
-
-    def __init__(self, stream: str, *, checkpoint: int, committed: int) -> None:
-        self.stream, self.checkpoint, self.committed = stream, checkpoint, committed
-        super().__init__(
-            f"checkpoint {checkpoint} of {shown(stream)} is older than checkpoint {committed}, "
-            "whose rows are in the table: they would be there twice",
-            state=NOTHING_CHANGED,
-            remedy=Remedy.run(
-                "flink",
-                "handover",
-                stream,
-                "--to",
-                "flink",
-                advice="start from the table's offsets",
-            ),
-        )
-
-
-class NoCheckpointError(LakeError):
-    """There is no checkpoint to start a job from."""
-
-    def __init__(self, stream: str, *, folder: str) -> None:
-        self.stream, self.folder = stream, folder
-        super().__init__(
-            f"no whole checkpoint of {shown(stream)} is in `{folder}`",
-            state=NOTHING_CHANGED,
-            remedy=Remedy.run(
-                "flink",
-                "handover",
-                stream,
-                "--to",
-                "flink",
-                advice="start from the table's offsets",
-            ),
-        )
-
-
 class JobChangedError(LakeError):
     """The contract, and so the plan of its job, is another than that of a checkpoint."""
 

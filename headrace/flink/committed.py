@@ -5,9 +5,10 @@ from collections.abc import Collection, Iterator
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot
 
+from headrace.iceberg.retention import FLINK_JOB
 from headrace.ingest.owner import FLINK, Owner
 
-JOB, CHECKPOINT = "flink.job-id", "flink.max-committed-checkpoint-id"
+JOB, CHECKPOINT = FLINK_JOB, "flink.max-committed-checkpoint-id"
 
 
 def committed_checkpoint(metadata: TableMetadata, *, jobs: Collection[str]) -> int:
@@ -34,6 +35,23 @@ def writers_in(metadata: TableMetadata, owner: Owner) -> tuple[str, ...]:
 def all_writers(metadata: TableMetadata) -> frozenset[str]:
     """Return the jobs of Flink that committed to a table, as far back as its snapshots are there."""
     return frozenset(job for job, _ in commits_after(metadata, sequence=0))
+
+
+def hides_commits(metadata: TableMetadata, *, jobs: Collection[str], since: int) -> bool:
+    """Whether the sink of a job that starts again would not find what it committed, as it may have.
+
+    It follows the parents of the head until there is a commit of its job; where one has expired the search
+    ends, and what its state holds is committed again. Up to the sequence number `since` it committed nothing.
+    """
+    by_id = {each.snapshot_id: each for each in metadata.snapshots}
+    if metadata.current_snapshot_id is None:
+        return False
+    found = by_id.get(metadata.current_snapshot_id)
+    while found is not None:
+        if _said(found, JOB) in jobs or (found.sequence_number or 0) <= since + 1:
+            return False
+        found = by_id.get(found.parent_snapshot_id or 0)  # some programs forget an expired parent
+    return True
 
 
 def begun(metadata: TableMetadata, *, epoch: int, by: str = FLINK) -> Owner:

@@ -197,6 +197,10 @@ class FlinkJob(ABC):
             committed_checkpoint(each.iceberg().metadata, jobs=owner.jobs) for each in self.tables
         )
 
+    def sinks(self, owner: Owner) -> tuple[tuple[LakeTable, int], ...]:
+        """Return the tables of Iceberg that the job commits to, and their sequence numbers when its epoch began."""
+        return ((self.table, owner.since_sequence or 0),)
+
     def status(self) -> JobStatus:
         """Look at the job; changes nothing.
 

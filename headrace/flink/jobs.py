@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+from headrace.definitions.properties import LETTERS_SINCE_PREFIX
 from headrace.definitions.stream import Stream
 from headrace.errors import FlinkCannotError, StreamOwnedError, TwoOwnersError
 from headrace.flink.client import JobOverview
@@ -102,6 +103,14 @@ class StreamJob(FlinkJob):
         others = self._letter_writers(owner)
         if others:
             raise TwoOwnersError(self.subject, owner=self.name(owner), others=others)
+
+    def sinks(self, owner: Owner) -> tuple[tuple[LakeTable, int], ...]:
+        """Return the stream's table and that of dead letters, with their sequence numbers when its epoch began."""
+        if not self.lake.exists(dead_letters.TABLE):
+            return super().sinks(owner)
+        dead = self.lake.table(dead_letters.TABLE)
+        since = dead.head().properties.get(LETTERS_SINCE_PREFIX + self.subject, "0")
+        return (*super().sinks(owner), (dead, int(since)))
 
     def _letter_writers(self, owner: Owner) -> tuple[str, ...]:
         return letter_writers(self.lake, stream=self.subject, known=owner.jobs)

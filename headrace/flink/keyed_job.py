@@ -173,6 +173,11 @@ class KeyedJob(TableJob):
         _ = owner
         return 0
 
+    def sinks(self, owner: Owner) -> tuple[tuple[LakeTable, int], ...]:
+        """Return none: it commits to Paimon, where a key that is written again is the same row."""
+        _ = owner
+        return ()
+
     def health_of(self, job: JobOverview, owner: Owner) -> Health:
         """Judge a job that runs, and the rows that it follows.
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from headrace.errors import (
+    CommitsExpiredError,
     FlinkStopError,
     JobChangedError,
     NoCheckpointError,
@@ -17,6 +18,7 @@ from headrace.flink.checkpoints import (
     refuse_missing,
 )
 from headrace.flink.client import JobOverview, root_exception
+from headrace.flink.committed import hides_commits
 from headrace.flink.job import FlinkJob
 from headrace.flink.job_status import JobStatus
 from headrace.flink.jobs import StreamJob
@@ -85,6 +87,7 @@ def restore(job: FlinkJob, *, checkpoint: str | None = None) -> JobStatus:
     Raises:
         NoCheckpointError: If there is none, or the given one is not whole, or of another job.
         OldCheckpointError: If rows of a newer one are in the table.
+        CommitsExpiredError: If it is not known which are.
         JobChangedError: If the contract changed since.
         FollowedTableChangedError: If a table that it follows is another, or wider, than its state fits.
         TwoOwnersError: If a job wrote that is not known, as one that was restored, and lost before it was
@@ -108,6 +111,7 @@ def _restore(job: FlinkJob, checkpoint: str | None) -> None:
     committed = job.committed(owner)
     if start.number < committed:
         raise OldCheckpointError(job.subject, checkpoint=start.number, committed=committed)
+    refuse_expired(job, owner)
     if checkpoint is not None:
         refuse_missing(job.table, start, stream=job.subject)
     sql = job.sql_again(group=job.group(owner, attempt=len(owner.jobs)))
@@ -121,6 +125,18 @@ def _restore(job: FlinkJob, checkpoint: str | None) -> None:
     if stopped != owner:
         job.set_owner(owner, stopped)
     job.start(stopped, sql, path)
+
+
+def refuse_expired(job: FlinkJob, owner: Owner) -> None:
+    """Refuse to start a job again whose sinks would not find their last commits.
+
+    Raises:
+        CommitsExpiredError: If one has expired, or may have.
+
+    """
+    for table, since in job.sinks(owner):
+        if hides_commits(table.iceberg().metadata, jobs=owner.jobs, since=since):
+            raise CommitsExpiredError(job.subject, table=str(table.name))
 
 
 def _start(job: FlinkJob, owner: Owner, location: str | None) -> tuple[Checkpoint, Owner]:

@@ -3,16 +3,20 @@
 Decided from metadata alone: a snapshot may expire only if no ref, lease or property keeps it.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.refs import MAIN_BRANCH, SnapshotRef, SnapshotRefType
 from pyiceberg.table.snapshots import Snapshot
 
+from headrace.definitions.properties import OWNER_PREFIX
 from headrace.iceberg import standard_properties as standard
 from headrace.iceberg.standard_properties import REF_AGE_MS, Retention
 
 LEASE_PREFIX = "lease-"
+FLINK_JOB = "flink.job-id"  # in the summary of each commit of the sink
+_FLINK = "flink"
 FOREVER_MS = 1 << 62  # the format's "forever" is the largest long; no clock reaches this
 # pyiceberg compares every removed snapshot with every existing one
 EXPIRED_AT_ONCE_MAX = 500
@@ -54,14 +58,33 @@ def pinned_from(metadata: TableMetadata, now_ms: int) -> int | None:
     """Return the sequence number from which on all snapshots are leased; None if none is.
 
     A lease keeps all snapshots from its own up to the heads, so that its reader finds every commit
-    in between, however long it pauses.
+    in between, however long it pauses. So does the newest commit of a job of Flink that owns the table: its
+    sink looks for it from the head on, and without it commits again what its state holds.
     """
     leased = (
         metadata.snapshot_by_id(ref.snapshot_id)
         for name, ref in metadata.refs.items()
         if is_lease(name, ref) and not _is_over(metadata, ref, now_ms)
     )
-    return min((s.sequence_number or 0 for s in leased if s is not None), default=None)
+    kept = [s.sequence_number or 0 for s in leased if s is not None]
+    return min((*kept, *_committed_by_owners(metadata)), default=None)
+
+
+def _committed_by_owners(metadata: TableMetadata) -> Iterator[int]:
+    """Yield the sequence number of the newest commit of each owner that is a job of Flink."""
+    for key, value in metadata.properties.items():
+        if not key.startswith(OWNER_PREFIX):
+            continue
+        owner = json.loads(value)
+        jobs = owner.get("jobs", ()) if owner.get("by") == _FLINK else ()
+        sequences = (
+            each.sequence_number or 0
+            for each in (metadata.snapshots if jobs else ())
+            if each.summary is not None
+            and each.summary.additional_properties.get(FLINK_JOB) in jobs
+        )
+        if newest := max(sequences, default=0):
+            yield newest
 
 
 def is_lease(name: str, ref: SnapshotRef) -> bool:

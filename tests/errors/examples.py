@@ -28,6 +28,7 @@ EXAMPLES: tuple[errors.LakeError, ...] = (
     errors.FlinkPythonMissingError(
         "features.recent", python="", command=("flink", "submit", "features.recent")
     ),
+    errors.CommitsExpiredError("clicks", table="raw.clicks"),
     errors.FlinkRefusedError("POST /v3/sessions", "ValidationException: no such table"),
     errors.FlinkStopError("clicks", job="headrace clicks epoch 3", detail="its state is FAILED"),
     errors.FlinkUnavailableError("http://127.0.0.1:8081", "connection refused"),
