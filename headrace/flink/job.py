@@ -193,9 +193,8 @@ class FlinkJob(ABC):
 
     def committed(self, owner: Owner) -> int:
         """Return the newest checkpoint of an epoch of which rows or dead letters are in a table."""
-        return max(
-            committed_checkpoint(each.iceberg().metadata, jobs=owner.jobs) for each in self.tables
-        )
+        tables = (each.iceberg().metadata for each in self.tables)
+        return max(committed_checkpoint(each, jobs=owner.jobs) for each in tables)
 
     def sinks(self, owner: Owner) -> tuple[tuple[LakeTable, int], ...]:
         """Return the tables of Iceberg that the job commits to, and their sequence numbers when its epoch began."""

@@ -186,7 +186,7 @@ class KeyedJob(TableJob):
         found = super().health_of(job, owner)
         no_fault = (NO_COMMIT, ORDER)
         faults = {name: what for name, what in found.faults.items() if name not in no_fault}
-        faults |= self._others()
+        faults |= self._of_others()
         try:
             removed = removed_since(self.table, self.begin)
         except DatabaseUnavailableError as error:
@@ -196,7 +196,7 @@ class KeyedJob(TableJob):
             faults[REMOVED] = f"{removed}: hand it to headrace, drop it, and hand it to Flink again"
         return replace(found, committed=found.checkpoint, faults=faults)
 
-    def _others(self) -> dict[str, str]:
+    def _of_others(self) -> dict[str, str]:
         """Name what other programs did to the Paimon table, or why that is not known."""
         try:
             found = opened(PaimonWarehouse.open(self.lake.settings), self.shape.name)

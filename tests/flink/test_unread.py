@@ -30,7 +30,7 @@ from headrace.flink.table_job import UNREAD, TableJob
 from headrace.flink.unread import unread_since, upserted
 from headrace.flink.view_job import ViewJob
 from headrace.flink_access import FlinkAccess
-from headrace.ingest.owner import FLINK, Owner
+from headrace.ingest.owner import FLINK, HEADRACE, Owner
 from headrace.ingest.stream_tables import declared
 from headrace.maintenance.compaction.compact import compact
 from headrace.registry import Registry
@@ -131,6 +131,18 @@ def of_keyed(lake: Lake, folder: Path) -> tuple[LakeTable, Callable[[], object]]
     append(lake.table(stream.table), [], provenance=Provenance())
     job = KeyedJob(lake, stream, access=NOWHERE)
     return job.table, job.begin_again
+
+
+def test_the_status_of_a_keyed_table_that_headrace_has_names_no_job(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = contract_of("users")
+    settings = dataclasses.replace(lake.settings, paimon_warehouse=str(tmp_path / "paimon"))
+    with Lake.open(settings) as opened:
+        declared(opened, stream)
+        job = KeyedJob(opened, stream, access=NOWHERE)
+        monkeypatch.setattr(job.manager, "jobs", lambda **_: [])
+        assert job.status().owner == HEADRACE
 
 
 @pytest.mark.parametrize(
