@@ -9,7 +9,7 @@ from headrace.definitions.properties import LATE_ROWS_TOTAL
 from headrace.definitions.stream import Stream
 from headrace.errors import LakeNotFoundError
 from headrace.ingest import dead_letters, progress, watermark
-from headrace.ingest.letters import groups
+from headrace.ingest.letters import groups, readable
 from headrace.ingest.owner import FLINK, Owner
 from headrace.ingest.refused_window import RefusedWindow
 from headrace.tables.lake import OpenLake
@@ -91,7 +91,7 @@ def _letters_at(
             first_seen=each.first_seen,
             last_seen=each.last_seen,
             reason=each.reason,
-            first_bytes=each.first_bytes.decode(errors="backslashreplace"),
+            first_bytes=readable(each.first_bytes),
             example=f"{each.example.source}:{each.example.partition}:{each.example.offset}",
         )
         for each in groups(_lake, _stream)

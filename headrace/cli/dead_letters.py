@@ -121,7 +121,7 @@ def show(
             out.show(f"  key {_readable(row['key'])}")
         for header in row["headers"] or ():
             value = "null" if header["value"] is None else _readable(header["value"])
-            out.show(f"  header {header['name']}: {value}")
+            out.show(f"  header {_readable(header['name'].encode())}: {value}")
         out.show(f"  {_readable(row['raw'])}")
     if not found:
         out.say("no dead letter matches")
@@ -204,9 +204,9 @@ def _choice(
 
 def _readable(value: bytes) -> str:
     """Show the beginning of some bytes as text on one line."""
-    text = value[:_SHOWN_BYTES].decode(errors="backslashreplace")
-    shown = "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
-    return shown + ("…" if len(value) > _SHOWN_BYTES else "")
+    from headrace.ingest.letters import readable
+
+    return readable(value[:_SHOWN_BYTES]) + ("…" if len(value) > _SHOWN_BYTES else "")
 
 
 def _as_json(row: dict[str, Any]) -> dict[str, Any]:

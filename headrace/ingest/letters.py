@@ -253,3 +253,9 @@ def _records(found: list[dict[str, Any]], stream: Stream, **values: Any) -> Reco
         headers=headers,
         **values,
     )
+
+
+def readable(value: bytes) -> str:
+    """Write bytes of a source as text on one line, whatever they are: no terminal or page obeys them."""
+    text = value.decode(errors="backslashreplace")
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)

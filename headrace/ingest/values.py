@@ -293,4 +293,7 @@ def _cast_halves(
 def shown(value: object) -> str:
     """Quote a value for a message: short and printable."""
     text = str(value).encode(errors="replace").decode()
-    return f"`{text if len(text) <= SHOWN_MAX else text[: SHOWN_MAX - 1] + '…'}`"
+    text = text if len(text) <= SHOWN_MAX else text[: SHOWN_MAX - 1] + "…"
+    if not text.isprintable():  # a terminal would obey it
+        text = "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+    return f"`{text}`"

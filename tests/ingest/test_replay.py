@@ -15,10 +15,11 @@ from headrace.definitions.stream import Stream
 from headrace.ingest import replay as replaying
 from headrace.ingest.absent import Absent
 from headrace.ingest.drop import apply_drop, plan_drop
-from headrace.ingest.letters import Choice, groups, letters
+from headrace.ingest.letters import Choice, groups, letters, readable
 from headrace.ingest.replay import is_open, replay, settle
 from headrace.ingest.run import ingest
 from headrace.ingest.sources.base import Batch, PositionsOf, Records, TimeType
+from headrace.ingest.values import shown
 from headrace.maintenance.compaction.compact import compact
 from tests.ingest.factories import (
     audit,
@@ -275,6 +276,11 @@ def test_letters_are_grouped_by_reason_with_the_newest_of_each(lake: Lake) -> No
     assert [each["_source"][-7] for each in letters(lake, STRICT)[:3]] == ["b", "b", "a"]
     (only,) = groups(lake, STRICT, choice=Choice(code="malformed"))
     assert (only.count, only.example.source) == (1, "things/b.jsonl")
+
+
+def test_what_a_terminal_would_obey_is_written_out() -> None:
+    assert readable(b"\x00\x1b[2J\xff\nok \xc3\xa9") == r"\x00\x1b[2J\xff\nok é"
+    assert shown("\x1b[2J") == r"`\x1b[2J`"
 
 
 def test_a_drop_removes_what_was_planned_and_notes_how_much(lake: Lake) -> None:
