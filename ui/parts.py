@@ -24,12 +24,15 @@ def stop_if_empty(lake: LakeFacts, *, what: str) -> None:
     with st.container(border=True):
         st.subheader(f"No {what} yet", icon=":material/water:")
         st.markdown(
-            "This lake is empty. The demo runs the whole pipeline on this machine, from real logs "
-            "to a trained model, and needs no service:"
+            "This lake is empty. Declare streams in `lake/streams/` (`headrace streams infer` drafts "
+            "them from files or a topic), and ingest them:"
+        )
+        st.code(commands(("check",), ("ingest", "run")), language="bash")
+        st.markdown(
+            "In a checkout of headrace, the demo runs the whole pipeline on this machine, from real "
+            "logs to a trained model, and needs no service:"
         )
         st.code("make demo", language="bash")
-        st.markdown("Or declare your own streams in `lake/streams/` and ingest them:")
-        st.code(commands(("check",), ("ingest", "run")), language="bash")
         for problem in lake.problems:
             st.warning(problem, icon=":material/edit_note:")
     st.stop()
