@@ -117,6 +117,8 @@ class _Painter:
                 state, lag = "behind", f"{count(stream.lag, 'record')} behind"
             elif stream.waiting and stream.lag is None:
                 state, lag = "behind", f"{count(stream.waiting, stream.parts)} waiting"
+            elif stream.waiting is None and stream.lag is None:
+                lag = "unknown"
             if stream.missing:
                 state, lag = "behind", "no files"
             fault = failure or self._warned.get(stream.stream)

@@ -163,10 +163,9 @@ def status(streams: StreamNames = None, *, output: OutputOption = Format.TEXT) -
         }
         for each in answers
     ]
-    for row, stream in zip(rows, wanted, strict=True):
+    for row, stream, answer in zip(rows, wanted, answers, strict=True):
         row["table"] = str(stream.table)
-        is_known = row["unreachable"] is None and row["error"] is None
-        row["waiting"] = len(row["sources_waiting"]) if is_known else None
+        row["waiting"] = len(row["sources_waiting"]) if answer.is_whole else None
         row["taken"] = row.pop("sources_taken")
         said = progress.read(settings, stream.name)
         row["service"] = None if said is None else said.phase_now

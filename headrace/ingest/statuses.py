@@ -27,6 +27,11 @@ class StreamAnswer:
     error: LakeError | None = None
     silent: TopicUnreachableError | None = None
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the source answered too, so that it is known what waits there."""
+        return self.status is not None and self.error is None and self.silent is None
+
     def known(self) -> StreamStatus:
         """Return the status.
 

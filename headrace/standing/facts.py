@@ -16,8 +16,8 @@ from headrace.standing.flow import Edge
 class StreamStanding:
     """How far one stream is.
 
-    `waiting` counts its files or partitions with something to take, `parts` says which; `missing` says why it has none
-    at all. `dead_letters` counts all of its refused records, `refused` those of its newest day that
+    `waiting` counts its files or partitions with something to take, None if its source did not tell;
+    `parts` says which; `missing` says why it has none at all. `dead_letters` counts all of its refused records, `refused` those of its newest day that
     nobody acknowledged, by error code in `reasons`. `lag` counts offsets that its service has not
     read, None without one. `trouble` says why its service needs a person, since `trouble_at`.
     `stale` means that it was followed, and its watermark is further behind the clock than it may be.
@@ -33,7 +33,7 @@ class StreamStanding:
     rows: int = 0
     committed_at: dt.datetime | None = None
     watermark: dt.datetime | None = None
-    waiting: int = 0
+    waiting: int | None = 0
     parts: Literal["file", "partition"] = "file"
     missing: str = ""
     dead_letters: int = 0

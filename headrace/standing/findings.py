@@ -196,7 +196,7 @@ def _waiting(standing: Standing) -> Iterator[Finding]:
     ]
     if found:
         parts = [
-            counted(sum(each.waiting for each in found if each.parts == part), part)
+            counted(sum(each.waiting or 0 for each in found if each.parts == part), part)
             for part in dict.fromkeys(each.parts for each in found)
         ]
         yield Finding(

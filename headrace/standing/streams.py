@@ -55,6 +55,7 @@ def read_streams(
             stream=stream.name,
             table=table,
             source=stream.source.text,
+            waiting=None,
             parts="partition" if isinstance(stream.source, KafkaSource) else "file",
             is_of_flink=table in of_flink,
         )
@@ -62,6 +63,8 @@ def read_streams(
         answer = answers[stream.name]
         if answer.status is not None:
             facts = _with_status(facts, answer.status, stream, now=now)
+        if answer.is_whole:
+            facts = replace(facts, waiting=len(answer.known().sources_waiting))
         if answer.silent is not None and answer.silent.partition is None:
             silent.append((stream.name, answer.silent))
         elif answer.silent is not None:
@@ -108,7 +111,6 @@ def _with_status(
         rows=found.rows,
         committed_at=found.committed_at,
         watermark=found.watermark,
-        waiting=len(found.sources_waiting),
         missing=found.sources_missing or "",
         dead_letters=found.dead_letters,
         stale=is_followed and is_late,

@@ -113,6 +113,13 @@ def test_the_river_has_every_stage_and_paints_faults_on_it() -> None:
     assert stage_text(stages["versions"]) == "none"
 
 
+def test_what_waits_at_a_source_that_did_not_tell_is_unknown() -> None:
+    silent = StreamStanding(stream="a", table="raw.a", source="topic a", waiting=None)
+    stages = {each.name: each for each in river(LakeFacts(streams=(silent,)), (), now=NOW)}
+    (stop,) = stages["sources"].stops
+    assert (stop.state, stop.lag) == ("fresh", "unknown")
+
+
 def test_a_job_of_flink_lies_between_what_it_reads_and_what_it_writes() -> None:
     rows = JobStanding(
         subject="features.i", table="features.i_rows", reads=("raw.a",), state="RUNNING"
