@@ -1,6 +1,7 @@
 """Flink writes the rows of a window view: those of the batch build, from where that ends, also when killed."""
 
 import datetime as dt
+import re
 from dataclasses import replace
 
 import pytest
@@ -54,6 +55,7 @@ def test_a_job_goes_on_from_the_batch_and_is_killed_and_restored_without_a_diffe
     found = job.check().health
     assert found is not None
     assert not found.faults
+    assert index_types(cluster, job.owner.jobs[-1]) == {"2"}  # in parts
     monkeypatch.setattr(table_job, "BEHIND_S_MAX", 0.0)
     until(lambda: says_it_has_read(followed))  # Flink asks its tasks every ten seconds
     with paused(cluster, "flink_worker"):
@@ -64,6 +66,13 @@ def test_a_job_goes_on_from_the_batch_and_is_killed_and_restored_without_a_diffe
     job.release()
     assert job.owner.by == HEADRACE
     assert followed.written() == wanted
+
+
+def index_types(cluster: Cluster, job_id: str) -> set[str]:
+    """Return how RocksDB keeps the indexes of files of a job's state, as its logs say."""
+    logs = (cluster.of("flink") / "tmp").rglob(f"job_{job_id}_*/db/LOG")
+    said = "".join(each.read_text(errors="replace") for each in logs)
+    return set(re.findall(r"^ +index_type: (\d)", said, re.MULTILINE))
 
 
 def test_rows_are_added_once_however_often(followed: Followed) -> None:
