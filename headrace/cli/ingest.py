@@ -203,12 +203,17 @@ def _about_service(said: dict[str, Any] | None) -> list[str]:
     """What one should know of the service that follows a stream, or followed it last."""
     if said is None:
         return []
+    from headrace.clock import time_at
+
     lines: list[str] = []
     if said["stretch"] > 1:
         lines.append(
             f"commits {said['stretch']} times as rarely: its table has {said['stretch_reason']}; "
             "maintenance was asked for"
         )
+    if said["former_ended_ms"] is not None:
+        ended = time_at(said["former_ended_ms"])
+        lines.append(f"a service before ended at {as_text(ended)} UTC with {said['former_error']}")
     if said["error"]:
         lines.append(f"{said['phase']}: {said['error']}")
     behind = sum(said["lag"].values())

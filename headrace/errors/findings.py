@@ -9,6 +9,7 @@ class FindingCode(StrEnum):
     DECLARATIONS = "declarations"
     UNREADABLE = "unreadable"
     SERVICE_FAILED = "service-failed"
+    NOT_FOLLOWED = "not-followed"
     FLINK_JOB = "flink-job"
     FAILED_CHECKS = "failed-checks"
     REFUSED_RECORDS = "refused-records"

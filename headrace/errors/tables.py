@@ -106,7 +106,10 @@ class FencedError(LakeError):
             f"another writer advanced `{table}`: offsets are {found}, this writer expected "
             f"{expected}",
             state=NOTHING_COMMITTED,
-            remedy=Remedy(advice="start again to resume from the table"),
+            remedy=Remedy(
+                advice="leave it to the other writer, or end that one and start again to resume "
+                "from the table"
+            ),
         )
 
 

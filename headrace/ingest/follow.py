@@ -127,6 +127,7 @@ class _Following:
         tables = StreamTables.open(
             self._lake, self._stream, run_id=self._run_id, is_log=self._source.is_log
         )
+        self.progress = replace(self.progress, watermark_us=tables.watermark.reached_us)
         self._refuse_flood(tables)
         if not self.progress.commits:
             self._since.commit_s = time.monotonic() - self._waiting_s(tables)
@@ -292,7 +293,7 @@ class _Following:
             self.say(phase, found.unreachable)
 
     def _send(self) -> None:
-        self.progress = replace(self.progress, updated_ms=clock.now_ms())
+        self.progress = reports.renewed(self._lake.settings, self.progress)
         reports.write(self._lake.settings, self.progress)
         for each in self._listeners:
             each.changed(self.progress)

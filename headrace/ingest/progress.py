@@ -7,7 +7,7 @@ state: nothing resumes from it, and a missing or torn one only leaves a page wit
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,6 +17,8 @@ from headrace.config import Settings
 from headrace.ingest.open_batch import Committed
 
 STALE_MS = 60_000  # a service that said nothing for so long has ended without saying so
+
+FORMER_MS = 86_400_000  # how long the end of a former service is told: a day
 
 
 class Phase(StrEnum):
@@ -36,7 +38,7 @@ class Progress:
     Args:
         stream: Its name.
         phase: What the service is doing.
-        pid: The process of the service.
+        pid: The process of the service, and `started_ms` since when it follows the stream.
         updated_ms: When this was said.
         lag: For each partition, how many offsets it is behind its end, where the source tells.
         behind_s: For how long it has not been at the end of every partition, by this host's clock.
@@ -44,6 +46,8 @@ class Progress:
         committed_ms: When the last one was made; None before the first.
         stretch: How many times as rarely as wished it commits, and `stretch_reason` why.
         error_code: Of the last error, if the stream is retrying or failed; `error` says it.
+        former_error: What ended the last other service of the stream that failed, at
+            `former_ended_ms`: reports of this one replace its own. Kept for a day.
 
     """
 
@@ -64,6 +68,9 @@ class Progress:
     stretch_reason: str = ""
     error_code: str = ""
     error: str = ""
+    started_ms: int = field(default_factory=clock.now_ms)
+    former_error: str = ""
+    former_ended_ms: int | None = None
 
     @property
     def is_live(self) -> bool:
@@ -81,6 +88,19 @@ class Progress:
     def needs_person(self) -> bool:
         """Whether the stream does not go on by itself, as one does whose service retries."""
         return self.phase_now in (Phase.FAILED, "vanished")
+
+    def after(self, found: "Progress") -> "Progress":
+        """Keep from the report that this one replaces how another service ended."""
+        if (found.pid, found.started_ms) == (self.pid, self.started_ms):
+            return self
+        if found.phase is Phase.FAILED:
+            ended_ms: int | None = found.updated_ms
+            said = f"{found.error_code}: {found.error}"
+        else:
+            ended_ms, said = found.former_ended_ms, found.former_error
+        if ended_ms is None or ended_ms <= (self.former_ended_ms or 0):
+            return self
+        return replace(self, former_error=said, former_ended_ms=ended_ms)
 
 
 class Listener(Protocol):
@@ -102,6 +122,15 @@ class Listener(Protocol):
 def file_of(settings: Settings, stream: str) -> Path:
     """Return where the service reports on a stream."""
     return settings.state_dir / "ingest" / f"{stream}.json"
+
+
+def renewed(settings: Settings, progress: Progress) -> Progress:
+    """Date a report that is about to be written, after the one that it replaces."""
+    found = read(settings, progress.stream)
+    kept, now_ms = progress if found is None else progress.after(found), clock.now_ms()
+    if kept.former_ended_ms is not None and now_ms - kept.former_ended_ms > FORMER_MS:
+        kept = replace(kept, former_error="", former_ended_ms=None)
+    return replace(kept, updated_ms=now_ms)
 
 
 def write(settings: Settings, progress: Progress) -> None:

@@ -20,6 +20,8 @@ class StreamStanding:
     `parts` says which; `missing` says why it has none at all. `dead_letters` counts all of its refused records, `refused` those of its newest day that
     nobody acknowledged, by error code in `reasons`. `lag` counts offsets that its service has not
     read, None without one. `trouble` says why its service needs a person, since `trouble_at`.
+    `stopped_at` says since when nothing follows it that was followed, and `former` what ended the
+    service before.
     `stale` means that it was followed, and its watermark is further behind the clock than it may be.
     `is_of_flink` means that a job of Flink writes it.
     `undeclared` counts records per field that the contract does not declare, `misspelt` maps such a
@@ -43,6 +45,8 @@ class StreamStanding:
     service: str | None = None
     trouble: str = ""
     trouble_at: dt.datetime | None = None
+    stopped_at: dt.datetime | None = None
+    former: str = ""
     stale: bool = False
     undeclared: Mapping[str, int] = field(default_factory=dict[str, int])
     misspelt: Mapping[str, str] = field(default_factory=dict[str, str])

@@ -12,6 +12,7 @@ from headrace.standing.facts import Standing, StreamStanding, UnfitTable
 from headrace.standing.finding import KINDS, Finding, Kind
 from headrace.standing.flow import ONLINE_STORE
 from headrace.standing.paimon_rules import paimon_findings
+from headrace.standing.service_rules import service_findings
 from headrace.standing.wording import listed, moment
 
 _COMPACTABLE = ("small files", "deletes")
@@ -25,7 +26,7 @@ def findings(standing: Standing) -> tuple[Finding, ...]:
     found = (
         *_declarations(standing),
         *_unreadable(standing),
-        *_services(standing),
+        *service_findings(standing),
         *_jobs(standing),
         *_checks(standing),
         *_refused(standing),
@@ -67,24 +68,6 @@ def _unreadable(standing: Standing) -> Iterator[Finding]:
             concerns=(each.name,),
             breaks=True,
         )
-
-
-def _services(standing: Standing) -> Iterator[Finding]:
-    failed = [each for each in standing.streams if each.trouble]
-    if not failed:
-        return
-    first, *others = failed
-    more = f"; the same for {listed([each.stream for each in others])}" if others else ""
-    yield Finding(
-        kind="wrong",
-        code=FindingCode.SERVICE_FAILED,
-        subject=listed([f"stream {each.stream}" for each in failed]),
-        text=f"the service that follows {first.stream} has {first.trouble}{more}",
-        since=min((each.trouble_at for each in failed if each.trouble_at), default=None),
-        remedies=(Remedy.run("ingest", "run", *(each.stream for each in failed), "--follow"),),
-        concerns=tuple(name for each in failed for name in (each.stream, each.table)),
-        breaks=True,
-    )
 
 
 def _jobs(standing: Standing) -> Iterator[Finding]:
@@ -188,11 +171,11 @@ def _field_finding(kind: Kind, streams: Sequence[StreamStanding], text: str) -> 
 
 
 def _waiting(standing: Standing) -> Iterator[Finding]:
-    # what a live service or a job of Flink follows, it takes
+    # what a live service or a job of Flink follows, it takes; one that stopped has its finding
     found = [
         each
         for each in standing.streams
-        if each.waiting and each.lag is None and not each.is_of_flink
+        if each.waiting and each.lag is None and not each.is_of_flink and each.stopped_at is None
     ]
     if found:
         parts = [

@@ -18,7 +18,7 @@ from headrace.ingest.recent import recent
 from headrace.ingest.status import StreamStatus
 from headrace.ingest.statuses import statuses
 from headrace.standing.facts import StreamStanding, Unreadable
-from headrace.standing.wording import listed
+from headrace.standing.wording import listed, moment
 from headrace.tables.lake import OpenLake
 
 BROKERS = "Kafka"
@@ -59,10 +59,12 @@ def read_streams(
             parts="partition" if isinstance(stream.source, KafkaSource) else "file",
             is_of_flink=table in of_flink,
         )
-        facts = _with_service(lake, stream, facts)
+        said = progress.read(lake.settings, stream.name)
+        facts = _with_service(said, facts)
         answer = answers[stream.name]
         if answer.status is not None:
             facts = _with_status(facts, answer.status, stream, now=now)
+            facts = _with_stop(said, facts)
         if answer.is_whole:
             facts = replace(facts, waiting=len(answer.known().sources_waiting))
         if answer.silent is not None and answer.silent.partition is None:
@@ -87,8 +89,7 @@ def _brokers(silent: Sequence[tuple[str, TopicUnreachableError]]) -> Iterator[Un
         yield replace(said, text=text)
 
 
-def _with_service(lake: OpenLake, stream: Stream, facts: StreamStanding) -> StreamStanding:
-    said = progress.read(lake.settings, stream.name)
+def _with_service(said: progress.Progress | None, facts: StreamStanding) -> StreamStanding:
     if said is None:
         return facts
     return replace(
@@ -97,6 +98,25 @@ def _with_service(lake: OpenLake, stream: Stream, facts: StreamStanding) -> Stre
         service=said.phase_now,
         trouble=f"{said.phase_now} {said.error}".strip() if said.needs_person else "",
         trouble_at=time_at(said.updated_ms or None),
+    )
+
+
+def _with_stop(said: progress.Progress | None, facts: StreamStanding) -> StreamStanding:
+    """Say that nothing follows a stream any more whose service was asked to stop.
+
+    Not where runs or a job go on with it: they move the watermark beyond that of the service.
+    """
+    if said is None or said.phase is not progress.Phase.STOPPED or facts.is_of_flink:
+        return facts
+    reached = watermark.as_time(said.watermark_us)
+    if facts.watermark is not None and (reached is None or facts.watermark > reached):
+        return facts
+    ended_at = time_at(said.former_ended_ms)
+    return replace(
+        facts,
+        stopped_at=time_at(said.updated_ms),
+        former=f"ended at {moment(ended_at)} UTC with {said.former_error}" if ended_at else "",
+        stale=False,  # it is not followed
     )
 
 

@@ -60,6 +60,26 @@ def test_a_stream_is_judged_by_what_its_service_said_last(
 
 
 @pytest.mark.slow
+def test_the_status_of_a_stream_says_what_ended_the_service_before(
+    lake: Lake, headrace: Callable[..., Result]
+) -> None:
+    said = Progress(
+        stream="clicks",
+        phase=Phase.STOPPED,
+        updated_ms=clock.now_ms(),
+        former_error="fenced: another writer",
+        former_ended_ms=1_714_564_800_000,
+    )
+    write(lake.settings, said)
+    result = headrace("ingest", "status", "clicks")
+    told = "clicks: a service before ended at 2024-05-01 12:00:00 UTC with fenced: another writer"
+    assert told in result.stdout
+    status = headrace("status").stdout
+    assert "behind  stream clicks: was followed until" in status
+    assert "→ headrace ingest run clicks --follow" in status
+
+
+@pytest.mark.slow
 def test_status_reads_a_real_lake_and_survives_a_table_that_cannot_be_read(
     lake: Lake, headrace: Callable[..., Result]
 ) -> None:

@@ -32,6 +32,8 @@ from headrace.ingest.run import ingest
 from headrace.ingest.service import follow_all
 from headrace.ingest.sources.base import Reader, Source
 from headrace.registry.measures import MAINTENANCE_ASKED_MS
+from headrace.standing.facts import StreamStanding
+from headrace.standing.streams import read_streams
 from tests.ingest.factories import dead_of, json_line, make_stream, rows_of
 from tests.ingest.log_source import Entry, Log, LogSource
 from tests.waiting import WAIT_S, wait_until
@@ -313,6 +315,32 @@ def test_a_second_service_is_fenced_and_ends(lake: Lake) -> None:
             running.end()
     assert count(lake) == 2
     assert running.heard.progress["things"].error_code == "fenced"
+
+
+def test_a_service_that_ends_after_it_fenced_another_leaves_a_stream_that_nothing_follows(
+    lake: Lake,
+) -> None:
+    log = LogSource({0: Log(entries=[], end=0)})
+    log.grow(0, things(0, 2))
+
+    def read() -> StreamStanding:
+        return read_streams(lake, {"things": STREAM}, unreadable=(), of_flink=()).streams[0]
+
+    with followed(lake, log, cadence=Cadence(seconds=3600)) as first:
+        assert wait_until(lambda: log.newest is not None and not log.behind(), seconds=WAIT_S)
+        with followed(lake, _Copy(log)) as second:
+            second.until(lambda: count(lake) == 2)
+            with pytest.raises(FencedError):
+                first.end()
+            second.until(lambda: bool(second.heard.progress["things"].former_error))
+            assert (read().service, read().stopped_at) == ("following", None)
+            second.end()
+    left = read()
+    assert (left.service, left.stopped_at is not None) == ("stopped", True)
+    assert "UTC with fenced: another writer advanced" in left.former
+    log.grow(0, [json_line(id="later", at="2019-11-25T08:00:00Z")])
+    ingest(lake, STREAM, source=_Copy(log))  # runs take it from now on
+    assert read().stopped_at is None
 
 
 class _Copy(LogSource):

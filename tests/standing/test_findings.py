@@ -163,6 +163,23 @@ def test_a_failed_service_and_an_old_watermark_are_found() -> None:
     assert lines((stale,)) == [["headrace ingest status live"]]
 
 
+def test_streams_that_nothing_follows_any_more_are_one_finding_with_what_ended_the_service_before() -> (
+    None
+):
+    end = "ended at 2024-05-01 11:50 UTC with fenced: another writer"
+    fenced = stream("views", service="stopped", stopped_at=NOW, former=end, waiting=2)
+    other = stream("clicks", service="stopped", stopped_at=NOW - HOUR, waiting=1)
+    (found,) = judged(streams=(other, fenced))
+    assert (found.kind, found.code, found.since) == (
+        "behind", FindingCode.NOT_FOLLOWED, NOW - HOUR,
+    )  # fmt: skip
+    assert found.command == "headrace ingest run views clicks --follow"
+    assert "until 2024-05-01 12:00 UTC" in found.text
+    assert "2 files of `views/*.csv` not ingested yet" in found.text
+    assert f"a service before that {end}; clicks also not followed" in found.text
+    assert found.concerns == ("views", "raw.views", "clicks", "raw.clicks")
+
+
 def test_files_that_a_live_service_takes_do_not_wait() -> None:
     (found,) = judged(streams=(stream("clicks", waiting=4),))
     assert (found.kind, found.command) == ("behind", "headrace ingest run clicks")
@@ -223,7 +240,7 @@ EVERYTHING = Standing(
             "a", waiting=2, trouble="vanished", stale=True, watermark=NOW,
             refused=3, reasons={"wrong_type": 3}, absent=("x",), misspelt={"y": "x"},
         ),
-        stream("b", missing="no"),
+        stream("b", missing="no", service="stopped", stopped_at=NOW),
     ),
     jobs=(
         JobStanding(
