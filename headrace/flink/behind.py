@@ -74,7 +74,7 @@ def newest_known(
     """Return when the newest row was known of those that came last before a moment; None if none came.
 
     One that says it is known later than it came, by a wrong clock, moves no job's time any further than that,
-    and none at all if it is beyond `skew`: then None.
+    and none at all if it is beyond `skew`: then it is not looked at.
     What is compacted or expired since is not known to have come then, and not looked at.
 
     Args:
@@ -105,18 +105,23 @@ def _known(table: LakeTable, snapshot: Snapshot, *, skew: dt.timedelta) -> dt.da
     """Read it from the bounds of the files that a snapshot added."""
     opened = table.iceberg()
     column = opened.schema().find_field(KNOWN_AT).field_id
-    found = [
-        int.from_bytes(entry.data_file.upper_bounds[column], "little", signed=True)
+    latest = snapshot.timestamp_ms * 1000 + skew // ONE_US
+    bounds = [
+        tuple(
+            int.from_bytes(each[column], "little", signed=True)
+            for each in (entry.data_file.upper_bounds, entry.data_file.lower_bounds)
+            if column in (each or {})
+        )
         for manifest in manifests_of(snapshot, opened.io)
         if manifest.added_snapshot_id == snapshot.snapshot_id
         for entry in entries_of(manifest, opened.io)
         if entry.snapshot_id == snapshot.snapshot_id
-        and column in (entry.data_file.upper_bounds or {})
     ]
-    came_us = snapshot.timestamp_ms * 1000
-    if not found or max(found) > came_us + skew // ONE_US:
+    # of a file with a row of a wrong clock, the lower bound is all that is known of the others
+    found = [each for file in bounds for each in file if each <= latest]
+    if not found:
         return None
-    return EPOCH + min(max(found), came_us) * ONE_US
+    return EPOCH + min(max(found), snapshot.timestamp_ms * 1000) * ONE_US
 
 
 def _reached_ms(manager: JobManager, job_id: str, source: str) -> int | None:
