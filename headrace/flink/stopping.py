@@ -8,6 +8,8 @@ from typing import Any
 from headrace.flink.client import RUNNING, JobManager
 
 STOP_S_MAX = 180.0
+# of one savepoint, which a session lets take ten minutes: what nobody waits for stops the job all the same
+SAVEPOINT_S_MAX = 630.0
 _POLL_S = 0.5
 _GONE = "FlinkJobNotFoundException"
 _READY = ("RUNNING", "FINISHED")  # a task that has read all of a bounded table is finished
@@ -31,7 +33,7 @@ def stop_with_savepoint(
     Args:
         manager: Who knows the job.
         job_id: Its id.
-        seconds: How long to try.
+        seconds: How long to try; a savepoint that is begun by then is waited for.
 
     Raises:
         FlinkUnavailableError: If the JobManager does not answer.
@@ -45,7 +47,7 @@ def stop_with_savepoint(
         if state not in RUNNING:
             return Stopped(savepoint="", why=why or f"its state is {state}")
         if not waiting:
-            found = _once(manager, job_id, deadline_s=deadline_s)
+            found = _once(manager, job_id)
             if found.savepoint:
                 return found
             # a job that ended by the first is told to run for some seconds more
@@ -56,7 +58,8 @@ def stop_with_savepoint(
         time.sleep(_POLL_S)
 
 
-def _once(manager: JobManager, job_id: str, *, deadline_s: float) -> Stopped:
+def _once(manager: JobManager, job_id: str) -> Stopped:
+    deadline_s = time.monotonic() + SAVEPOINT_S_MAX
     request = manager.stop(job_id)
     while True:
         location, why = manager.savepoint(job_id, request)

@@ -56,6 +56,13 @@ def test_a_job_is_asked_once_all_its_tasks_run(monkeypatch: pytest.MonkeyPatch) 
     assert asked == 1
 
 
+def test_a_savepoint_that_is_begun_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = [job("RUNNING")] * 4 + [job("FINISHED")]
+    found, asked = stopped(jobs, [(200, {})] * 3 + [WRITTEN], monkeypatch, seconds=0)
+    assert found == Stopped(savepoint="s3://lake/s-1", why="")
+    assert asked == 1
+
+
 def test_why_a_job_ended_is_said_though_it_is_told_to_run_for_a_while(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
