@@ -129,6 +129,20 @@ class JobRunsError(LakeError):
         )
 
 
+class JobStartsError(LakeError):
+    """Another command starts the job of a stream, and did not end in time."""
+
+    retryable = True
+
+    def __init__(self, stream: str) -> None:
+        self.stream = stream
+        super().__init__(
+            f"another command starts the job of {shown(stream)}, and Flink takes long to do so",
+            state=NOTHING_CHANGED,
+            remedy=Remedy.run("flink", "status", stream, advice="see whether it runs by now"),
+        )
+
+
 class FlinkJobLostError(LakeError):
     """The job of a stream is gone from the JobManager, though it was not stopped."""
 

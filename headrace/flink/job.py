@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import replace
 
 from pyiceberg.table.metadata import TableMetadata
@@ -18,6 +17,7 @@ from headrace.flink.job_status import JobStatus
 from headrace.flink.places import access_of
 from headrace.flink.session import SESSION
 from headrace.flink.statements import JobSql
+from headrace.flink.turns import turn
 from headrace.flink_access import FlinkAccess
 from headrace.identifiers import TableName
 from headrace.ingest.owner import BATCH, FLINK, Owner
@@ -111,9 +111,10 @@ class FlinkJob(ABC):
         Raises:
             StreamOwnedError: If headrace is the owner.
             FlinkJobLostError: If the job started once, and does not run now.
+            JobStartsError: If another command starts it, and does not end in time.
 
         """
-        with self.turn():
+        with turn(self.lake, self.subject):
             found = self.running(owner := self.owned())
             if found is not None:
                 self.adopt(owner, found)
@@ -122,10 +123,6 @@ class FlinkJob(ABC):
             else:
                 self.start(owner, self.sql(group=self.group(owner, attempt=0)), {})
         return self.status()
-
-    def turn(self) -> AbstractContextManager[None]:
-        """Let one command start the job at a time: the later one finds that it runs."""
-        return self.lake.locks.hold(f"flink.{self.subject}")
 
     def adopt(self, owner: Owner, found: JobOverview) -> None:
         """Write down the id of a job that runs, if its submission had no answer: the rest is in the table."""

@@ -24,6 +24,7 @@ from headrace.flink.job_status import JobStatus
 from headrace.flink.jobs import StreamJob
 from headrace.flink.note import Noted, take_note
 from headrace.flink.stopping import stop_with_savepoint
+from headrace.flink.turns import turn
 from headrace.ingest.owner import Owner
 from headrace.ingest.sources.holes import AcceptedGap
 
@@ -88,13 +89,14 @@ def restore(job: FlinkJob, *, checkpoint: str | None = None) -> JobStatus:
         NoCheckpointError: If there is none, or the given one is not whole, or of another job.
         OldCheckpointError: If rows of a newer one are in the table.
         CommitsExpiredError: If it is not known which are.
+        JobStartsError: If another command starts it, and does not end in time.
         JobChangedError: If the contract changed since.
         FollowedTableChangedError: If a table that it follows is another, or wider, than its state fits.
         TwoOwnersError: If a job wrote that is not known, as one that was restored, and lost before it was
             written down: what it wrote would be there twice.
 
     """
-    with job.turn():
+    with turn(job.lake, job.subject):
         _restore(job, checkpoint)
     return job.status()
 

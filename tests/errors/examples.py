@@ -36,6 +36,7 @@ EXAMPLES: tuple[errors.LakeError, ...] = (
     errors.FollowedTableChangedError("features.clicks", what="`n` of `raw.clicks` is `long`"),
     errors.JobChangedError("clicks", expected="0a1b", found="2c3d"),
     errors.JobNotStartedError("clicks", epoch=3),
+    errors.JobStartsError("clicks"),
     errors.JobRunsError("clicks", job="headrace clicks epoch 3", job_id="0a1b2c"),
     errors.NoCheckpointError("clicks", folder="s3://lake/flink/checkpoints"),
     errors.NothingToFollowError("features.recent", table="raw.clicks"),

@@ -2,12 +2,15 @@
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partialmethod
 
 import pytest
 
 from headrace.api import Lake
 from headrace.config import Settings
+from headrace.errors import JobStartsError
 from headrace.flink.client import Gateway, JobManager, JobOverview
 from headrace.flink.job import FlinkJob
 from headrace.flink.job_status import JobStatus
@@ -17,6 +20,7 @@ from headrace.flink_access import FlinkAccess
 from headrace.identifiers import TableName
 from headrace.ingest.owner import FLINK, Owner
 from headrace.ingest.stream_tables import open_tables
+from headrace.tables.catalogs.file_locks import FileLocks
 from headrace.tables.commits.operations import move_properties
 from tests.flink.contracts import contract
 from tests.waiting import WAIT_S
@@ -72,6 +76,17 @@ class Job(FlinkJob):
 
     def status(self) -> JobStatus:
         return self._status(self.owner, "", None)
+
+
+def test_a_start_that_takes_longer_than_another_command_waits_is_named(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Lake.open(settings) as lake, lake.locks.hold(f"flink.{SUBJECT}"):
+        open_tables(lake, contract())
+        monkeypatch.setattr(FileLocks, "hold", partialmethod(FileLocks.hold, wait_s_max=0))
+        with ThreadPoolExecutor(1) as pool:  # this thread may take its own lock again
+            job = Job(lake, Imagined(lambda: None))
+            assert isinstance(pool.submit(job.submit_owned).exception(), JobStartsError)
 
 
 def submit(job: FlinkJob) -> JobStatus:
