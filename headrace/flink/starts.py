@@ -47,7 +47,7 @@ def starts_of(lake: OpenLake, stream: Stream, *, has_state: bool) -> Starts:
             found = reader.status()
     except OffsetGapError as error:
         if owner.by != FLINK:
-            raise
+            raise error.of_stream(stream.name) from None
         raise error.before_note(stream.name) from None
     refuse_replaced(owner, source_of(stream).kafka.topic, found.topic_id)
     return Starts(offsets=dict(found.next), topic_id=found.topic_id)

@@ -90,6 +90,12 @@ def test_records_that_a_topic_deleted_before_the_next_note_are_proven_by_the_tab
                 SourcePartition("things", 0): 10
             }
             accept_gap(lake, stream, AcceptedGap(0, 8, 10), monkeypatch)
+            cluster.delete_records("things", 0, 15)
+            with refused(OffsetGapError, first=10, end=15) as raised:  # of a stream of headrace
+                starts_of(lake, stream, has_state=False)
+            assert raised.value.remedy is not None
+            command = ("ingest", "run", stream.name, "--accept-gap", "0:10-15")
+            assert raised.value.remedy.command == command
             return
         found = take_note(lake, stream, complete=True)
         assert (found.records, found.ends) == (written - 5, {SourcePartition("things", 0): written})
