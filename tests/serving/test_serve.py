@@ -160,6 +160,27 @@ def test_off_loopback_it_wants_a_token_and_asks_for_the_one_it_has(lake: Path) -
         server.communicate(timeout=WAIT_S)
 
 
+def test_each_address_of_a_name_is_served_at_one_port(
+    lake: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names of loopback have two addresses on many hosts, and one of IPv6 that the host may lack."""
+    served: list[tuple[str, int]] = []
+
+    async def note(_: uvicorn.Server, sockets: list[socket.socket]) -> None:
+        served.extend(each.getsockname() for each in sockets)
+
+    def named(_: str, port: int, **__: Any) -> list[Any]:  # noqa: ANN401  (as it is)
+        kind = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
+        return [(*kind, (each, port)) for each in ("192.0.2.1", "127.0.0.2", "127.0.0.1")]
+
+    monkeypatch.setattr(uvicorn.Server, "serve", note)
+    monkeypatch.setattr(socket, "getaddrinfo", named)
+    settings = Settings.load(env={}, path=lake / "lake" / "lake.toml")
+    run.serve(settings, host="localhost", port=0, model=None, limits=ServerLimits())
+    (first, port), (second, same) = served
+    assert ((first, second), port) == (("127.0.0.2", "127.0.0.1"), same)
+
+
 def test_with_a_token_an_address_off_loopback_is_served(
     lake: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
+import errno
 import logging
 import signal
 import socket
 from collections.abc import Callable, Generator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 import uvloop
@@ -27,6 +29,7 @@ from headrace.serving.server.usual import UsualProtocol
 # not httptools, which loses bodies, takes a trailer for a header and bounds no head: decision 0077
 HTTP = UsualProtocol
 _STOP_S_MAX = 30
+_LACKING = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)  # this machine lacks the address
 _LOG = logging.getLogger(__name__)
 
 
@@ -65,7 +68,9 @@ def serve(
         log = None if log_stream is None else _open_log(settings, log_stream)
         if log is not None:
             stack.callback(log.close)  # after the last answer
-        taken = stack.enter_context(_bound(host, port))  # before anything slow
+        taken = _bound(host, port)  # before anything slow
+        for each in taken:
+            stack.enter_context(each)
         store = stack.enter_context(open_store(settings))
         service = Service(store, load_sample_sets(settings), log=log)
         if model is not None:
@@ -83,24 +88,47 @@ def serve(
             server_header=False,
         )
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_Server(config, ready=partial(ready, _address(taken))).serve([taken]))
+            runner.run(_Server(config, ready=partial(ready, _address(taken[0]))).serve(taken))
 
 
-def _bound(host: str, port: int) -> socket.socket:
-    """Take the port; nobody is answered on it until something listens."""
-    taken: socket.socket | None = None
+def _bound(host: str, port: int) -> list[socket.socket]:
+    """Take the port at each address of a host, as `localhost` may have two; nobody is answered yet.
+
+    One that this machine lacks is left out if there is another: a name may have one of IPv6.
+    """
+    taken: list[socket.socket] = []
+    lacking: OSError | None = None
     try:
-        (family, kind, number, _, address), *_ = socket.getaddrinfo(
+        for family, kind, number, _, address in socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-        taken = socket.socket(family, kind, number)
-        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        taken.bind(address)
+        ):
+            same = taken[0].getsockname()[1] if taken else port  # where any free one is asked for
+            try:
+                taken.append(_taken(family, kind, number, (address[0], same, *address[2:])))
+            except OSError as error:
+                if error.errno not in _LACKING:
+                    raise
+                lacking = error
+        if lacking is not None and not taken:
+            raise lacking
     except OSError as error:
-        if taken is not None:
-            taken.close()
+        for each in taken:
+            each.close()
         raise ServerPortError(host, port, detail=error.strerror or str(error)) from error
     return taken
+
+
+def _taken(family: int, kind: int, number: int, address: tuple[Any, ...]) -> socket.socket:
+    one = socket.socket(family, kind, number)
+    try:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:  # the same port of IPv4 is one of its own
+            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        one.bind(address)
+    except OSError:
+        one.close()
+        raise
+    return one
 
 
 def _address(taken: socket.socket) -> str:
