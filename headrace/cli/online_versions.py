@@ -9,6 +9,7 @@ from headrace.cli.cleanup import ApplyOption
 from headrace.cli.commit_rows import NOT_APPLIED
 from headrace.cli.nouns import add
 from headrace.cli.output import Format, OutputOption, output_of
+from headrace.errors import Remedy
 
 if TYPE_CHECKING:
     from headrace.serving.store import OnlineStore, ViewState
@@ -76,11 +77,13 @@ def retire(
         if apply and planned is not None:
             apply_retire(store, planned)
     out = output_of(output)
-    out.table(
-        rows, columns=_COLUMNS, spare=("published_at",), empty=f"`{view}` has no such version"
-    )
+    if rows or output is Format.JSON:
+        out.table(rows, columns=_COLUMNS, spare=("published_at",))
     if rows:
         out.say("done" if apply else NOT_APPLIED)
+    else:
+        remedy = Remedy.run("online", "versions", view)
+        out.say(f"`{view}` has no {version} version; nothing was deleted", remedy=remedy)
 
 
 _COLUMNS = ("version", "rows", "snapshot_id", "differs_by", "published_at")
@@ -138,5 +141,5 @@ def _store_of(view: str) -> "OnlineStore":
     store = store_with(view, Settings.load())
     if not versions_of(store, view):
         store.close()
-        raise NotAFeatureViewError(view, "it was never published to this online store")
+        raise NotAFeatureViewError.unpublished(view)
     return store

@@ -10,7 +10,7 @@ import typer
 from headrace.cli.declared import StreamName, stream_named
 from headrace.cli.nouns import add, add_noun
 from headrace.cli.output import Format, OutputOption, output_of
-from headrace.errors import DraftError, TopicNotFoundError
+from headrace.errors import DraftError, LakeNotFoundError, TopicNotFoundError
 
 if TYPE_CHECKING:
     from headrace.config import Settings
@@ -98,14 +98,19 @@ def diff(stream: StreamName, *, output: OutputOption = Format.TEXT) -> None:
     committed rows it would refuse if they came again, and which dead letters it would take; of a topic,
     which records of a sample it would refuse, and which fields it does not declare. Reads all rows. Ends with status 1 if the table cannot follow the contract.
     """
-    from headrace.ingest.difference import difference, lines_of
+    from headrace.ingest.difference import difference, difference_without_lake, lines_of
     from headrace.tables.lake import OpenLake
 
     settings, declared = stream_named(stream)
-    with OpenLake.existing(settings) as lake:
-        found = difference(lake, declared)
+    try:
+        with OpenLake.existing(settings) as lake:
+            found = difference(lake, declared)
+    except LakeNotFoundError:  # a first draft is compared with its topic
+        found = difference_without_lake(settings, declared)
     out = output_of(output)
     out.facts(asdict(found))
+    if found.is_first:
+        out.say(f"{found.table} is not there yet; the first commit creates it")
     for line in lines_of(found):
         out.show(line)
     if not found.columns:

@@ -1,5 +1,7 @@
 """Errors of the online store, of models that score, and of the feature server."""
 
+from typing import Self
+
 from headrace.errors.base import LakeError
 from headrace.errors.reasons import VersionReason
 from headrace.errors.remedy import Remedy
@@ -48,13 +50,31 @@ class OnlineStoreFullError(DatabaseUnavailableError):
 class NotAFeatureViewError(LakeError):
     """The table does not say that it is a feature view, or the view is not published online."""
 
-    def __init__(self, table: str, detail: str, *, column: str | None = None) -> None:
+    def __init__(
+        self, table: str, detail: str, *, column: str | None = None, remedy: Remedy | None = None
+    ) -> None:
         self.table, self.detail, self.column = (
             table,
             detail,
             column,
         )  # the column that is missing, if one is
-        super().__init__(f"`{table}` cannot be served: {detail}")
+        super().__init__(f"`{table}` cannot be served: {detail}", remedy=remedy)
+
+    @classmethod
+    def unpublished(cls, view: str) -> Self:
+        """Say that the online store does not have a view, or this version of it, and what it has."""
+        name, _, version = view.partition("@")
+        if version:
+            remedy = Remedy.run("online", "versions", name)
+            return cls(view, "this online store has no such version", remedy=remedy)
+        return cls(
+            view,
+            "it was never published to this online store",
+            remedy=Remedy(
+                command=("online", "publish", view),
+                otherwise=(Remedy.run("online", "status", advice="see which views are there"),),
+            ),
+        )
 
 
 class UnservableColumnError(LakeError):

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from pyiceberg.table.metadata import TableMetadata
 
+from headrace.config import Settings
 from headrace.definitions.stream import COORDINATES, Stream
 from headrace.definitions.types import TIMESTAMP
 from headrace.errors import ContractError
@@ -78,6 +79,11 @@ class Difference:
     topic: TopicDifference | None = None
 
     @property
+    def is_first(self) -> bool:
+        """Whether there is no table yet."""
+        return any(each.change is Change.CREATED for each in self.columns)
+
+    @property
     def impossible(self) -> tuple[ColumnChange, ...]:
         """The changes that no commit can make."""
         return tuple(each for each in self.columns if each.change is Change.IMPOSSIBLE)
@@ -97,10 +103,7 @@ def difference(lake: OpenLake, stream: Stream) -> Difference:
     """
     wanted = effective_contract(lake, stream)
     if not lake.exists(stream.table):
-        columns = tuple(
-            ColumnChange(column=each.name, change=Change.CREATED, after=str(each.type))
-            for each in wanted.table_schema()
-        )
+        columns = _created(wanted)
         rows, head = Refusals(), None
     else:
         table = lake.table(stream.table)
@@ -118,6 +121,34 @@ def difference(lake: OpenLake, stream: Stream) -> Difference:
         letters=kept.records,
         refused_letters=kept.most_first(),
         topic=topic_difference(lake.settings, wanted),
+    )
+
+
+def difference_without_lake(settings: Settings, stream: Stream) -> Difference:
+    """Compare a contract with a sample of its topic before there is any table, as `difference` does.
+
+    Raises:
+        SchemaUnavailableError: If a schema cannot be had.
+        SourceError: If the brokers refuse the topic, or have none of that name.
+
+    """
+    return Difference(
+        stream=stream.name,
+        table=str(stream.table),
+        snapshot_id=None,
+        columns=_created(stream),
+        rows=0,
+        refused_rows=(),
+        letters=0,
+        refused_letters=(),
+        topic=topic_difference(settings, stream),
+    )
+
+
+def _created(stream: Stream) -> tuple[ColumnChange, ...]:
+    return tuple(
+        ColumnChange(column=each.name, change=Change.CREATED, after=str(each.type))
+        for each in stream.table_schema()
     )
 
 

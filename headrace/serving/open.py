@@ -53,7 +53,7 @@ def store_with(view: str, settings: Settings) -> OnlineStore:
     """
     store = existing_store(settings)
     if store is None:
-        raise NotAFeatureViewError(view, "nothing is published to the online store")
+        raise NotAFeatureViewError.unpublished(view)
     return store
 
 

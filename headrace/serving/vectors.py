@@ -207,7 +207,7 @@ def _note(
     for name, each in zip(names, found, strict=True):
         if each.state is None:
             known.pop(name, None)
-            raise NotAFeatureViewError(name, "it was never published to this online store")
+            raise NotAFeatureViewError.unpublished(name)
         known[name] = states[name] = each.state
     return states
 

@@ -145,6 +145,8 @@ EXAMPLES: tuple[errors.LakeError, ...] = (
     errors.ModelRowsError("marts.items", "2 rows have the same `unique_key`"),
     errors.ModelTypeError("marts.items", "at", "it is string in the table and date in the model"),
     errors.ModelValueError("marts.items", "at", "infinity", row="item=1"),
+    errors.NotAFeatureViewError.unpublished("features.none"),
+    errors.NotAFeatureViewError.unpublished("features.items@former"),
     errors.NotAFeatureViewError("raw.items", "it has no property `headrace.feature_view`"),
     errors.NotAMatrixError(3, values=63, width=64),
     errors.NotARegistryError("postgresql://me:word@db/other", table="orders"),

@@ -164,6 +164,23 @@ def test_the_command_shows_the_same_and_fails_where_no_commit_can_follow(
     assert (text.exit_code, bool(text.output)) == (status, True)
 
 
+def test_a_draft_is_compared_before_there_is_a_lake_and_makes_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "streams").mkdir()
+    (tmp_path / "lake.toml").write_text("[profiles.local]\n")
+    said = json.loads(changed().model_dump_json(by_alias=True, exclude_none=True))
+    (tmp_path / "streams" / "things.yaml").write_text(yaml.safe_dump(said))
+    monkeypatch.setenv("HEADRACE_LAKE", str(tmp_path / "lake.toml"))
+    monkeypatch.setenv("HEADRACE_STATE_DIR", str(tmp_path / "state"))
+    done = CliRunner().invoke(make_app(), ["streams", "diff", "things"])
+    assert done.exit_code == 0, done.output
+    first, *columns = done.stdout.splitlines()
+    assert first == "raw.things is not there yet; the first commit creates it"
+    assert "`id` created (string)" in columns
+    assert not (tmp_path / "state").exists()
+
+
 def test_the_example_of_a_refusal_does_not_depend_on_the_order_that_records_are_read_in() -> None:
     wrong = Violation(code="wrong_type", field="n", reason="it is no number")
     places = [Coordinates(f"{name}.jsonl", 0, 1) for name in "bac"]

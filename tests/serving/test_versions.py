@@ -12,7 +12,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 import redis
-from typer.testing import CliRunner, Result
+from click.testing import Result
+from typer.testing import CliRunner
 
 from headrace.api import Lake
 from headrace.cli.main import make_app
@@ -302,6 +303,10 @@ def test_the_commands_show_the_plan_and_act_with_apply_alone(
     assert (got.exit_code, "expired" in got.output) == (0, True)
     assert run("online", "rollback", VIEW, "--apply").exit_code == 0
     assert set(versions_of(store, VIEW)) == {"served", "next"}
+    missing = run("online", "retire", VIEW, "former", "--apply")
+    assert f"no former version; nothing was deleted; run `headrace online versions {VIEW}`" in (
+        missing.output
+    )
     assert run("online", "retire", VIEW, "next").exit_code == 0
     assert set(versions_of(store, VIEW)) == {"served", "next"}
     assert run("online", "retire", VIEW, "next", "--apply").exit_code == 0

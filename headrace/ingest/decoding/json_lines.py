@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pa_json
 
+from headrace.definitions.sources import KafkaSource
 from headrace.definitions.stream import Stream
 from headrace.definitions.stream_field import StreamField
 from headrace.definitions.types import is_plain_list
@@ -177,10 +178,20 @@ class JsonDecoder(LineDecoder):
             pairs = self._decoder.decode(line.decode())
         except (ValueError, RecursionError) as error:
             detail = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
-            return Violation(MALFORMED, f"not JSON: {detail}")
+            return Violation(MALFORMED, f"not JSON: {self._hint(line) or detail}")
         if not isinstance(pairs, Pairs):
             return Violation(MALFORMED, "the line is JSON, but not an object")
         return self._record(pairs)
+
+    def _hint(self, line: bytes) -> str:
+        """Name a cause that the parser does not: it says `Expecting value` to both."""
+        if not line.strip():
+            return "it is empty"
+        source, is_zero = self.stream.source, line.startswith(b"\0")
+        if is_zero and isinstance(source, KafkaSource) and source.kafka.framing == "none":
+            head = "it begins with a zero byte, as values with the id of a schema do"
+            return f"{head}; those are declared by `framing: registry`"
+        return ""
 
     def _record(self, pairs: Pairs) -> dict[str, Any] | Violation:
         record: dict[str, Any] = {}

@@ -240,7 +240,7 @@ class Service:
         states: dict[str, ViewState] = {}
         for name, each in zip(names, found, strict=True):
             if each.state is None:
-                raise NotAFeatureViewError(name, "it was never published to this online store")
+                raise NotAFeatureViewError.unpublished(name)
             states[name] = each.state
         return states
 

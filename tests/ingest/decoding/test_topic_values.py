@@ -322,6 +322,22 @@ def test_a_plain_value_may_begin_with_a_zero_byte() -> None:
     assert (found[0]["n"], bad) == (0, {})
 
 
+@pytest.mark.parametrize(
+    ("value", "source", "hint"),
+    [
+        (b"", {"kafka": {"topic": "things"}}, "not JSON: it is empty"),
+        (framed(7, b"{}"), {"kafka": {"topic": "things"}}, "declared by `framing: registry`"),
+        (framed(7, b"{}"), {"files": "things/*"}, "not JSON: Expecting value"),
+        (b"x", {"kafka": {"topic": "things"}}, "not JSON: Expecting value"),
+    ],
+)
+def test_a_json_value_that_is_empty_or_framed_is_named_as_such(
+    value: bytes, source: dict[str, Any], hint: str
+) -> None:
+    decoded = decode(records_of([value], None), stream_of("json", source=source))
+    assert decoded.violations[0].reason.endswith(hint)
+
+
 def test_only_schemas_that_are_met_are_asked_for_and_each_once() -> None:
     """Row 41, first half."""
     store = Known(_7=AVRO)
@@ -391,7 +407,7 @@ def protobuf() -> tuple[Schemas, Any]:
     content = descriptor_pb2.FileDescriptorSet(file=[file]).SerializeToString()
 
     def thing(**changes: object) -> bytes:
-        made = kind_of(id="a", tags=[1, 2**62], **changes)
+        made: Any = kind_of(id="a", tags=[1, 2**62], **changes)
         made.at.seconds, made.at.nanos = TIME_US // 1_000_000, 123_456_999
         return made.SerializeToString()
 
