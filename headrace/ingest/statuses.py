@@ -61,8 +61,8 @@ def statuses(lake: OpenLake, streams: Iterable[Stream]) -> dict[str, StreamAnswe
                 asked[stream.name] = one
             else:
                 found[stream.name] = StreamAnswer(status=one.status(one.ask()))
-        except LakeError as error:
-            found[stream.name] = StreamAnswer(error=error)
+        except LakeError as error:  # also of a topic of which nothing says where it is
+            found[stream.name] = _of_tables(lake, stream, error)
     for name, said in _ask(asked).items():
         found[name] = _answer(lake, asked[name], said)
     return found
@@ -73,11 +73,17 @@ def _answer(lake: OpenLake, asked: SourceAsked, said: ReaderStatus | LakeError) 
         if isinstance(said, TopicUnreachableError):
             return StreamAnswer(status=table_status(lake, asked.stream), silent=said)
         if isinstance(said, LakeError):
-            status = table_status(lake, asked.stream)
-            return StreamAnswer(status=status, error=said.of_stream(asked.stream.name))
+            return _of_tables(lake, asked.stream, said)
         return StreamAnswer(status=asked.status(said))
     except LakeError as error:
         return StreamAnswer(error=error)
+
+
+def _of_tables(lake: OpenLake, stream: Stream, error: LakeError) -> StreamAnswer:
+    try:
+        return StreamAnswer(status=table_status(lake, stream), error=error.of_stream(stream.name))
+    except LakeError as unreadable:
+        return StreamAnswer(error=unreadable)
 
 
 def _ask(asked: Mapping[str, SourceAsked]) -> dict[str, ReaderStatus | LakeError]:

@@ -10,6 +10,7 @@ import pytest
 from headrace.api import Lake
 from headrace.config import Settings
 from headrace.definitions.stream import Stream
+from headrace.errors import SettingsError
 from headrace.ingest import statuses as room
 from headrace.ingest.run import ingest
 from headrace.ingest.sources.base import PositionsOf
@@ -99,6 +100,15 @@ def test_topics_are_asked_for_at_the_same_time(
     with lake_at(tmp_path, "127.0.0.1:9") as lake:
         found = statuses(lake, named("a", "b", "c", "d", "e"))
     assert {each.known().sources_waiting for each in found.values()} == {()}
+
+
+def test_a_topic_of_which_nothing_says_where_it_is_hides_no_stream(tmp_path: Path) -> None:
+    env = {"HEADRACE_STATE_DIR": str(tmp_path)}
+    with Lake.open(Settings.load(env=env, path=ROOT / "lake" / "lake.toml")) as lake:
+        found = statuses(lake, [*named("a"), make_stream("json")])
+    assert found["a"].known().rows == 0  # what its tables say
+    assert isinstance(found["a"].error, SettingsError)
+    assert found["things"].is_whole
 
 
 def test_a_broker_that_is_away_is_named_and_hides_no_topic_of_the_others(tmp_path: Path) -> None:
