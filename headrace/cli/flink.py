@@ -187,6 +187,9 @@ def handover(
         if to is Side.FLINK or is_table(name):
             msg = "it is for a stream that goes `--to headrace`"
             raise typer.BadParameter(msg, param_hint="--without-note")
+        if accept_gap:
+            msg = "a gap is accepted by a note, and there is none"
+            raise typer.BadParameter(msg, param_hint="--accept-gap")
         _hand_over_unnoted(name, output)
         return
     gaps = _gaps(name, accept_gap)

@@ -120,9 +120,19 @@ def test_lost_records_are_accepted_of_a_stream_alone(
     assert accepted == [(AcceptedGap(0, 8, 10),)]
 
 
-@pytest.mark.parametrize("said", [["things", "--to", "flink"], ["a.view", "--to", "headrace"]])
+@pytest.mark.parametrize(
+    "said",
+    [
+        ["things", "--to", "flink"],
+        ["a.view", "--to", "headrace"],
+        ["things", "--to", "headrace", "--accept-gap", "0:8-10"],
+    ],
+)
 @pytest.mark.usefixtures("home")
 def test_only_a_stream_that_goes_to_headrace_goes_without_a_note(said: list[str]) -> None:
     found = CliRunner().invoke(make_app(), ["flink", "handover", *said, "--without-note"])
     assert found.exit_code == 2
-    assert "--without-note" in found.stderr
+    assert (
+        f"Invalid value for {'--accept-gap' if '--accept-gap' in said else '--without-note'}"
+        in found.stderr
+    )

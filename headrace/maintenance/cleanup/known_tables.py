@@ -1,5 +1,6 @@
 """The tables that a catalog knows now: what they need is what clean-up must leave alone."""
 
+import contextlib
 from dataclasses import dataclass, field
 
 from pyiceberg.catalog import Catalog
@@ -44,20 +45,15 @@ def known_tables(catalog: Catalog, *, asked_for: str) -> tuple[KnownTable, ...]:
 
     """
     known: dict[tuple[str, ...], KnownTable] = {}
-    gone: dict[str, NoSuchTableError] = {}
+    new = _identifiers(catalog)
     for _ in range(_LOOKS_MAX):
+        for identifier in new:
+            with contextlib.suppress(NoSuchTableError):  # then the next look has it no more
+                known[identifier] = _load(catalog, identifier, asked_for)
         new = [each for each in _identifiers(catalog) if each not in known]
         if not new:
             return tuple(known.values())
-        gone.clear()
-        for identifier in new:
-            try:
-                known[identifier] = _load(catalog, identifier, asked_for)
-            except NoSuchTableError as error:
-                gone[".".join(identifier)] = error
-    for name, error in gone.items():
-        raise _unreadable(asked_for, name, error) from error
-    return tuple(known.values())
+    raise _unreadable(asked_for, ".".join(new[0]), "tables come and go at every look")
 
 
 def _identifiers(catalog: Catalog) -> list[tuple[str, ...]]:
@@ -81,7 +77,7 @@ def _load(catalog: Catalog, identifier: tuple[str, ...], asked_for: str) -> Know
     try:
         table = catalog.load_table(identifier)
     except (LakeError, OSError, ValueError) as error:
-        raise _unreadable(asked_for, name, error) from error
+        raise _unreadable(asked_for, name, str(error)) from error
     return KnownTable(
         name=name,
         metadata=table.metadata,
@@ -90,7 +86,7 @@ def _load(catalog: Catalog, identifier: tuple[str, ...], asked_for: str) -> Know
     )
 
 
-def _unreadable(asked_for: str, name: str, error: Exception) -> CleanupRefusedError:
-    detail = f"`{name}` of the same catalog cannot be read, and may need its files: {error}"
+def _unreadable(asked_for: str, name: str, why: str) -> CleanupRefusedError:
+    detail = f"`{name}` of the same catalog cannot be read, and may need its files: {why}"
     reason = CleanupReason.OTHER_TABLE_UNREADABLE
     return CleanupRefusedError(asked_for, detail, reason=reason, other=name)

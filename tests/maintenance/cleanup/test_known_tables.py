@@ -6,8 +6,9 @@ from typing import TypeAlias
 import pytest
 
 from headrace.api import Lake
-from headrace.errors import CleanupRefusedError
+from headrace.errors import CleanupReason, CleanupRefusedError
 from headrace.maintenance.cleanup.known_tables import known_tables
+from tests.raising import refused
 from tests.tables.factories import events_table
 
 Name: TypeAlias = tuple[str, ...]
@@ -63,17 +64,21 @@ def test_a_table_that_is_dropped_meanwhile_refuses_no_clean_up(
     assert len(lake.names()) == 1
 
 
-def test_tables_that_come_and_go_at_every_look_are_not_taken_for_known(
-    lake: Lake, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("goes", [True, False])
+def test_tables_that_come_at_every_look_are_not_taken_for_all(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, *, goes: bool
 ) -> None:
-    made = iter(range(1_000))
+    made, catalog = iter(range(1_000)), lake.catalog
 
-    def rename(namespace: Name, found: Sequence[Name]) -> None:
+    def come(namespace: Name, found: Sequence[Name]) -> None:
         if namespace == ("a",):
-            lake.catalog.rename_table(found[0], ("a", f"t{next(made)}"))
+            location = catalog.load_table(found[0]).metadata_location
+            catalog.register_table(("a", f"t{next(made)}"), location)
+            if goes:
+                catalog.drop_table(found[0])
 
-    after_listing(lake, monkeypatch, rename, times=1_000)
-    with pytest.raises(CleanupRefusedError):
+    after_listing(lake, monkeypatch, come, times=1_000)
+    with refused(CleanupRefusedError, reason=CleanupReason.OTHER_TABLE_UNREADABLE):
         names(lake)
 
 
