@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from headrace.errors.base import NOTHING_CHANGED, LakeError
 from headrace.errors.remedy import Remedy
 
+FROM_OFFSETS = "start from the table's offsets"
 _LEFT = "rows that were committed stay, and nothing is lost: the source still has the rest"
 
 
@@ -13,8 +14,10 @@ def shown(subject: str) -> str:
     return f"`{subject}`" if "." in subject else f"stream `{subject}`"
 
 
-def _begin_again(subject: str) -> Remedy:
-    advice = "begin another job after the rows that are there"
+def begin_again(
+    subject: str, *, advice: str = "begin another job after the rows that are there"
+) -> Remedy:
+    """Advise another job, which begins at what is in the table, whatever the state of the former one."""
     return Remedy.run("flink", "handover", subject, "--to", "flink", advice=advice)
 
 
@@ -174,7 +177,7 @@ class FlinkJobUnwellError(LakeError):
         super().__init__(
             f"job `{job}` of {shown(stream)} is not well: {listed}",
             state=_LEFT,
-            remedy=_begin_again(stream) if begins_again else remedy,
+            remedy=begin_again(stream) if begins_again else remedy,
         )
 
 
@@ -211,14 +214,7 @@ class JobChangedError(LakeError):
         super().__init__(
             f"the job of {shown(stream)} would have plan `{found}`, and its state is of `{expected}`",
             state=NOTHING_CHANGED,
-            remedy=Remedy.run(
-                "flink",
-                "handover",
-                stream,
-                "--to",
-                "flink",
-                advice="start from the table's offsets",
-            ),
+            remedy=begin_again(stream, advice=FROM_OFFSETS),
         )
 
 
@@ -230,7 +226,7 @@ class FollowedTableChangedError(LakeError):
         super().__init__(
             f"the job of {shown(subject)} cannot go on: {what}",
             state=NOTHING_CHANGED,
-            remedy=_begin_again(subject),
+            remedy=begin_again(subject),
         )
 
 

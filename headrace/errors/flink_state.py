@@ -1,8 +1,7 @@
 """Errors of the state that a job of Flink would start again from."""
 
 from headrace.errors.base import NOTHING_CHANGED, LakeError
-from headrace.errors.flink import shown
-from headrace.errors.remedy import Remedy
+from headrace.errors.flink import FROM_OFFSETS, begin_again, shown
 
 
 class OldCheckpointError(LakeError):
@@ -14,14 +13,7 @@ class OldCheckpointError(LakeError):
             f"checkpoint {checkpoint} of {shown(stream)} is older than checkpoint {committed}, "
             "whose rows are in the table: they would be there twice",
             state=NOTHING_CHANGED,
-            remedy=Remedy.run(
-                "flink",
-                "handover",
-                stream,
-                "--to",
-                "flink",
-                advice="start from the table's offsets",
-            ),
+            remedy=begin_again(stream, advice=FROM_OFFSETS),
         )
 
 
@@ -34,14 +26,7 @@ class CommitsExpiredError(LakeError):
             f"the commits of the job of {shown(stream)} to `{table}` have expired: it would commit again what is "
             "in its state, and may be in the table",
             state=NOTHING_CHANGED,
-            remedy=Remedy.run(
-                "flink",
-                "handover",
-                stream,
-                "--to",
-                "flink",
-                advice="start from the table's offsets",
-            ),
+            remedy=begin_again(stream, advice=FROM_OFFSETS),
         )
 
 
@@ -53,12 +38,5 @@ class NoCheckpointError(LakeError):
         super().__init__(
             f"no whole checkpoint of {shown(stream)} is in `{folder}`",
             state=NOTHING_CHANGED,
-            remedy=Remedy.run(
-                "flink",
-                "handover",
-                stream,
-                "--to",
-                "flink",
-                advice="start from the table's offsets",
-            ),
+            remedy=begin_again(stream, advice=FROM_OFFSETS),
         )
