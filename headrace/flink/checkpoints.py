@@ -15,9 +15,8 @@ from headrace.tables.lake import LakeTable
 STATE_PATH = "execution.state-recovery.path"  # the option that says with which state a job begins
 _NUMBER = re.compile(r"/chk-([0-9]{1,15})/?$")
 _COMPLETE = "_metadata"  # written last
-_HEAD = struct.Struct(
-    ">IIq"
-)  # of that file: what it is, the version of its form, the checkpoint's number
+# the head of that file: what it is, the version of its form, the checkpoint's number
+_HEAD = struct.Struct(">IIq")
 _MAGIC = 0x4960672D
 _JOB_CHARS = 6  # of a job's id, in the name of its savepoint
 

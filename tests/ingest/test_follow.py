@@ -287,7 +287,7 @@ def test_a_thread_that_cannot_start_stops_the_streams_that_are_followed(
 ) -> None:
     plain, stop = ThreadPoolExecutor.submit, threading.Event()
 
-    def submit(pool: ThreadPoolExecutor, work: Any, stream: Any) -> Any:  # noqa: ANN401  (as it is)
+    def submit(pool: ThreadPoolExecutor, work: Any, stream: Any) -> Any:  # noqa: ANN401  (of `ThreadPoolExecutor.submit`)
         if stream.name == "more":
             raise RuntimeError("can't start new thread")
         return plain(pool, work, stream)

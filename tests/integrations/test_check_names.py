@@ -54,6 +54,6 @@ def test_a_file_that_an_editor_replaces_meanwhile_does_not_end_a_look_at_the_pro
     monkeypatch.setattr(
         dbt_manifest, "_files", lambda project: [*listed(project), model.with_name("4913.sql")]
     )
-    stamp = dbt_manifest._stamp(tmp_path)  # pyright: ignore[reportPrivateUsage]
+    stamp = dbt_manifest._stamp(tmp_path)  # pyright: ignore[reportPrivateUsage]  (the same)
     assert "clicks.sql" in stamp
     assert "4913" not in stamp

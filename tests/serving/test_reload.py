@@ -110,7 +110,7 @@ def test_a_graph_that_is_replaced_while_a_model_is_read_is_not_taken_for_its_own
     assert scores["model"] != scores["later"]
     plain = Path.open
 
-    def open_and_replace(path: Path, *arguments: Any, **named: Any) -> Any:  # noqa: ANN401  (as it is)
+    def open_and_replace(path: Path, *arguments: Any, **named: Any) -> Any:  # noqa: ANN401  (of `Path.open`)
         opened = plain(path, *arguments, **named)
         if path == graph and (tmp_path / "later" / GRAPH).exists():
             (tmp_path / "later" / GRAPH).replace(graph)

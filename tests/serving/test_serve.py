@@ -169,7 +169,7 @@ def test_each_address_of_a_name_is_served_at_one_port(
     async def note(_: uvicorn.Server, sockets: list[socket.socket]) -> None:
         served.extend(each.getsockname() for each in sockets)
 
-    def named(_: str, port: int, **__: Any) -> list[Any]:  # noqa: ANN401  (as it is)
+    def named(_: str, port: int, **__: Any) -> list[Any]:  # noqa: ANN401  (of `socket.getaddrinfo`)
         kind = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
         return [(*kind, (each, port)) for each in ("192.0.2.1", "127.0.0.2", "127.0.0.1")]
 

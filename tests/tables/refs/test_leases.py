@@ -294,7 +294,7 @@ def test_of_two_renewals_at_once_the_later_one_is_told(
     others: list[Lease] = []
     plain = leases._ref  # pyright: ignore[reportPrivateUsage]  (a host cannot be timed to come just there)
 
-    def after_another(metadata: TableMetadata, snapshot_id: int, **named: Any) -> Any:  # noqa: ANN401  (as it is)
+    def after_another(metadata: TableMetadata, snapshot_id: int, **named: Any) -> Any:  # noqa: ANN401  (of `leases._ref`)
         found = plain(metadata, snapshot_id, **named)
         with monkeypatch.context() as patch:
             patch.setattr(leases, "_ref", plain)
