@@ -69,6 +69,8 @@ def refuse_missing(table: LakeTable, found: Checkpoint, *, stream: str) -> None:
 
 def newest_checkpoint(table: LakeTable, folder: str, *, jobs: Sequence[str]) -> Checkpoint | None:
     """Find the newest whole checkpoint of some jobs in the folder of all checkpoints; None if there is none."""
+    if not folder:
+        return None
     store = folders_of(folder, table.iceberg().io, table=str(table.name))
     found: list[Checkpoint] = []
     for job in jobs:
@@ -90,17 +92,25 @@ def newest_savepoint(table: LakeTable, folder: str, *, jobs: Sequence[str]) -> C
         return None
     store = folders_of(folder, table.iceberg().io, table=str(table.name))
     prefixes = tuple(f"savepoint-{job[:_JOB_CHARS]}-" for job in jobs)
-    found: list[Checkpoint] = []
-    for each in store.list(folder):
-        if not _name(each).startswith(prefixes):
-            continue
-        location = f"{folder}/{_name(each)}"
-        whole = f"{location}/{_COMPLETE}"
-        head = store.read(whole, bytes_max=_HEAD.size) if store.exists(whole) else b""
-        if len(head) == _HEAD.size:
-            magic, _, number = _HEAD.unpack(head)
-            found += [Checkpoint(location=location, number=number)] if magic == _MAGIC else []
+    named = [
+        f"{folder}/{_name(each)}" for each in store.list(folder) if _name(each).startswith(prefixes)
+    ]
+    found = [each for location in named if (each := savepoint_at(table, location)) is not None]
     return max(found, key=lambda each: each.number, default=None)
+
+
+def savepoint_at(table: LakeTable, location: str) -> Checkpoint | None:
+    """Read the number of a savepoint from its files; None if it is not whole.
+
+    The JobManager says it too, but from a copy that may be older than the savepoint.
+    """
+    store = folders_of(location, table.iceberg().io, table=str(table.name))
+    whole = f"{location}/{_COMPLETE}"
+    head = store.read(whole, bytes_max=_HEAD.size) if store.exists(whole) else b""
+    if len(head) != _HEAD.size:
+        return None
+    magic, _, number = _HEAD.unpack(head)
+    return Checkpoint(location=location, number=number) if magic == _MAGIC else None
 
 
 def _name(entry: Entry) -> str:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from headrace.errors import (
     CommitsExpiredError,
@@ -16,6 +15,7 @@ from headrace.flink.checkpoints import (
     newest_checkpoint,
     newest_savepoint,
     refuse_missing,
+    savepoint_at,
 )
 from headrace.flink.client import JobOverview, root_exception
 from headrace.flink.committed import hides_commits
@@ -65,18 +65,17 @@ def stop_job(job: FlinkJob) -> Owner:
 
 def _stop(job: FlinkJob, owner: Owner, found: JobOverview) -> Owner:
     ended = stop_with_savepoint(job.manager, found.id)
-    said = job.manager.ask(f"/jobs/{found.id}/checkpoints").get("latest") or {}
-    savepoint: dict[str, Any] = said.get("savepoint") or {}
-    number = int(savepoint.get("id") or 0)
     if ended.savepoint:
-        stopped = replace(owner, savepoint=ended.savepoint, checkpoint=number)
+        location = f"{_savepoints(job)}/{ended.savepoint.rstrip('/').rpartition('/')[2]}"
+        saved = savepoint_at(job.table, location)
+        if saved is None:
+            raise NoCheckpointError(job.subject, folder=ended.savepoint)
+        stopped = replace(owner, savepoint=ended.savepoint, checkpoint=saved.number)
         job.set_owner(owner, stopped)
         return stopped
-    newest = int((said.get("completed") or {}).get("id") or 0)
     # it ended after its savepoint: one of its tables may have what is in it, so no older state will do
-    if number > newest and job.running(owner) is None:
-        location = str(savepoint["external_path"])
-        job.set_owner(owner, replace(owner, savepoint=location, checkpoint=number))
+    if job.running(owner) is None and (saved := _newest(job, owner)[1]) is not None:
+        job.set_owner(owner, replace(owner, savepoint=saved.location, checkpoint=saved.number))
     root = root_exception(job.manager.ask(f"/jobs/{found.id}/exceptions"))
     why = "; ".join(dict.fromkeys(each for each in (ended.why, root) if each))
     raise FlinkStopError(job.subject, job=job.name(owner), detail=why)
@@ -151,14 +150,29 @@ def _start(job: FlinkJob, owner: Owner, location: str | None) -> tuple[Checkpoin
         return Checkpoint.of(location, stream=job.subject), owner
     if owner.savepoint:
         return Checkpoint(location=owner.savepoint, number=owner.checkpoint), owner
-    said = job.manager.settings()
-    folder = said.get("execution.checkpointing.dir", "")
-    newest = newest_checkpoint(job.table, folder, jobs=owner.jobs)
-    saved = newest_savepoint(
-        job.table, said.get("execution.checkpointing.savepoint-dir", ""), jobs=owner.jobs
-    )
-    if saved is not None and (newest is None or newest.number < saved.number):
+    newest, saved = _newest(job, owner)
+    if saved is not None:
         return saved, replace(owner, savepoint=saved.location, checkpoint=saved.number)
     if newest is None:
-        raise NoCheckpointError(job.subject, folder=folder)
+        raise NoCheckpointError(job.subject, folder=_checkpoints(job))
     return newest, owner
+
+
+def _newest(job: FlinkJob, owner: Owner) -> tuple[Checkpoint | None, Checkpoint | None]:
+    """Find the newest checkpoint of the jobs of an epoch, and the savepoint that is newer than it, if any.
+
+    They are looked for on the store: what the JobManager says is from a copy that is seconds old.
+    """
+    newest = newest_checkpoint(job.table, _checkpoints(job), jobs=owner.jobs)
+    saved = newest_savepoint(job.table, _savepoints(job), jobs=owner.jobs)
+    if saved is not None and newest is not None and newest.number > saved.number:
+        saved = None
+    return newest, saved
+
+
+def _checkpoints(job: FlinkJob) -> str:
+    return job.manager.settings().get("execution.checkpointing.dir", "")
+
+
+def _savepoints(job: FlinkJob) -> str:
+    return job.manager.settings().get("execution.checkpointing.savepoint-dir", "")

@@ -19,6 +19,7 @@ from headrace.ingest.owner import FLINK, Owner
 from headrace.tables.commits import operations
 from headrace.tables.lake import LakeTable
 from tests.flink.replies import answering
+from tests.flink.states import saved_in, savepoint, savepoint_of
 from tests.raising import refused
 from tests.tables.factories import add, events_table
 
@@ -64,7 +65,8 @@ def table(lake: Lake) -> LakeTable:
 def test_a_submission_without_an_answer_is_known_by_its_own_plan_and_schemas(
     lake: Lake, table: LakeTable
 ) -> None:
-    replies = dict(REPLIES)
+    folder = {"key": "execution.checkpointing.savepoint-dir", "value": saved_in(lake)}
+    replies = {**REPLIES, "GET /jobmanager/config": [(200, [folder])]}
     with answering(replies) as (address, _):
         job = Job(lake, table, address)
         job.set_owner(job.owner, Owner(by=FLINK, epoch=1))
@@ -131,9 +133,10 @@ def test_what_a_job_wrote_that_was_lost_before_it_was_known_is_not_written_again
 def test_a_job_whose_submission_had_no_answer_is_known_once_it_is_stopped(
     lake: Lake, table: LakeTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ended = Stopped(savepoint="file:///s/savepoint-2", why="")
+    ended = Stopped(savepoint=savepoint(lake, "savepoint-c0-1", savepoint_of(10)), why="")
     monkeypatch.setattr(recovery, "stop_with_savepoint", lambda *_: ended)
-    replies = dict(REPLIES)
+    folder = {"key": "execution.checkpointing.savepoint-dir", "value": saved_in(lake)}
+    replies = {**REPLIES, "GET /jobmanager/config": [(200, [folder])]}
     with answering(replies) as (address, _):
         job = Job(lake, table, address)
         job.set_owner(job.owner, Owner(by=FLINK, epoch=1))
@@ -142,4 +145,4 @@ def test_a_job_whose_submission_had_no_answer_is_known_once_it_is_stopped(
         replies["GET /jobs/overview"] = [(200, job.runs(epoch=1))]
         owner = recovery.stop_job(job)
     assert owner == job.owner
-    assert (owner.jobs, owner.savepoint) == (("c1",), "file:///s/savepoint-2")
+    assert (owner.jobs, owner.savepoint, owner.checkpoint) == (("c1",), ended.savepoint, 10)

@@ -25,15 +25,14 @@ from headrace.flink.view_job import ViewJob
 from headrace.flink_access import FlinkAccess
 from headrace.ingest.owner import FLINK, Owner
 from headrace.ingest.stream_tables import declared
-from headrace.tables.lake import OpenLake
 from tests.flink.events import stream_named, view_of
 from tests.flink.replies import answering
+from tests.flink.states import checkpoint, saved_in, savepoint, savepoint_of
 from tests.raising import refused
 
 STREAM = stream_named("plays")
 VIEW = "features.plays"
 SAVEPOINT, OLD = "s3://c/savepoint-1", "s3://c/0ld/chk-8"
-LATEST = {"completed": {"id": 9}, "savepoint": {"id": 10, "external_path": "s3://c/savepoint-2"}}
 SQL = JobSql(setup=("create view v",), insert="insert", plan="p1")
 STOPPED = Owner(by=FLINK, epoch=1, jobs=("c0",), plan="p1", savepoint=SAVEPOINT, checkpoint=9)
 BEGIN = Begin(after_us=0, snapshot_id=1, history_id=None)
@@ -54,7 +53,6 @@ def stopped(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[ViewJ
         "POST /v3/sessions/5f/statements": [(200, {"operationHandle": "7a"})],
         "GET /v3/sessions/5f/operations/7a/result/0?rowFormat=JSON": [(200, {"jobID": "c1"})],
         "DELETE /v3/sessions/5f": [(200, {})],
-        "GET /jobs/c0/checkpoints": [(200, {"latest": LATEST})],
         "GET /jobs/c0/exceptions": [(200, {"root-exception": "java.sql.SQLException: closed"})],
         "GET /jobmanager/config": [
             (
@@ -170,10 +168,7 @@ def test_a_savepoint_that_was_not_written_down_is_found_where_flink_ended_in_bet
         ("savepoint-c0-4", b"\0" * 16),
         ("savepoint-c0-5", None),
     ):
-        folder = Path(saved_in(job.lake).removeprefix("file://")) / name
-        folder.mkdir(parents=True)
-        if head is not None:
-            (folder / "_metadata").write_bytes(head)
+        savepoint(job.lake, name, head)
     restore(job)
     (session,) = sessions(asked)
     assert session["execution.state-recovery.path"] == f"{saved_in(job.lake)}/savepoint-c0-2"
@@ -184,31 +179,11 @@ def test_a_checkpoint_after_the_last_savepoint_is_restored(
 ) -> None:
     job, asked = stopped
     job.set_owner(STOPPED, Owner(by=FLINK, epoch=1, jobs=("c0",), plan="p1"))
-    folder = Path(saved_in(job.lake).removeprefix("file://")) / "savepoint-c0-1"
-    folder.mkdir(parents=True)
-    (folder / "_metadata").write_bytes(savepoint_of(10))
+    savepoint(job.lake, "savepoint-c0-1", savepoint_of(10))
     newest = checkpoint(job.lake, 11)
     restore(job)
     (session,) = sessions(asked)
     assert session["execution.state-recovery.path"] == newest
-
-
-def saved_in(lake: OpenLake) -> str:
-    return f"{lake.settings.warehouse_uri}/savepoints"
-
-
-def savepoint_of(number: int) -> bytes:
-    """Return what a savepoint's metadata begins with."""
-    return bytes.fromhex("4960672d") + (4).to_bytes(4) + number.to_bytes(8)
-
-
-def checkpoint(lake: OpenLake, number: int) -> str:
-    """Write a checkpoint of the job; return where."""
-    location = f"{lake.settings.warehouse_uri}/c0/chk-{number}"
-    folder = Path(location.removeprefix("file://"))
-    folder.mkdir(parents=True)
-    (folder / "_metadata").touch()
-    return location
 
 
 def test_a_job_that_did_not_stop_cleanly_stays_the_owner(
@@ -236,8 +211,29 @@ def test_a_job_that_ended_after_its_savepoint_is_restored_from_it(
     monkeypatch.setattr(ViewJob, "running", lambda *_: found.pop() if found else None)
     monkeypatch.setattr(ViewJob, "committed", lambda *_: 10)
     monkeypatch.setattr(recovery, "stop_with_savepoint", lambda *_: FAILED)
+    checkpoint(job.lake, 9)
+    location = savepoint(job.lake, "savepoint-c0-2", savepoint_of(10))
     with refused(FlinkStopError, stream=VIEW):
         job.stop()
+    assert (job.owner.savepoint, job.owner.checkpoint) == (location, 10)
     restore(job)
     (session,) = sessions(asked)
-    assert session["execution.state-recovery.path"] == "s3://c/savepoint-2"
+    assert session["execution.state-recovery.path"] == location
+
+
+def test_the_number_of_a_savepoint_is_read_from_its_files(
+    stopped: tuple[ViewJob, Asked], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The JobManager has it, too, but answers from a copy that may be older than the savepoint."""
+    job, _ = stopped
+    job.set_owner(STOPPED, Owner(by=FLINK, epoch=1, jobs=("c0",), plan="p1"))
+    monkeypatch.setattr(ViewJob, "running", lambda *_: RUNNING)
+    location = savepoint(job.lake, "savepoint-c0-2", None)
+    ended = Stopped(savepoint=location.replace("file://", "file:"), why="")  # as Flink writes it
+    monkeypatch.setattr(recovery, "stop_with_savepoint", lambda *_: ended)
+    with refused(NoCheckpointError, stream=VIEW, folder=ended.savepoint):
+        job.stop()
+    assert job.owner.savepoint == ""
+    (Path(location.removeprefix("file://")) / "_metadata").write_bytes(savepoint_of(10))
+    job.stop()
+    assert (job.owner.savepoint, job.owner.checkpoint) == (ended.savepoint, 10)
