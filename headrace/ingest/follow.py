@@ -293,7 +293,6 @@ class _Following:
             self.say(phase, found.unreachable)
 
     def _send(self) -> None:
-        self.progress = reports.renewed(self._lake.settings, self.progress)
-        reports.write(self._lake.settings, self.progress)
+        self.progress = reports.report(self._lake.settings, self.progress)
         for each in self._listeners:
             each.changed(self.progress)

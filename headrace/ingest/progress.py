@@ -4,9 +4,11 @@ The service writes one small file for each stream below the state folder. It is 
 state: nothing resumes from it, and a missing or torn one only leaves a page without its lag.
 """
 
+import contextlib
+import fcntl
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -124,8 +126,34 @@ def file_of(settings: Settings, stream: str) -> Path:
     return settings.state_dir / "ingest" / f"{stream}.json"
 
 
-def renewed(settings: Settings, progress: Progress) -> Progress:
-    """Date a report that is about to be written, after the one that it replaces."""
+def report(settings: Settings, progress: Progress) -> Progress:
+    """Date a report, keep in it what the one that it replaces says of another service, and write it.
+
+    One at a time: a service that ends may say why between the look of another one and its report, and
+    nothing else says it.
+    """
+    with _turn(settings, progress.stream):
+        renewed = _renewed(settings, progress)
+        write(settings, renewed)
+    return renewed
+
+
+@contextlib.contextmanager
+def _turn(settings: Settings, stream: str) -> Generator[None]:
+    """Let one service at a time report on a stream; on a full disk each goes on alone."""
+    path = file_of(settings, stream).with_suffix(".lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = path.open("w")
+    except OSError:
+        yield
+        return
+    with handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _renewed(settings: Settings, progress: Progress) -> Progress:
     found = read(settings, progress.stream)
     kept, now_ms = progress if found is None else progress.after(found), clock.now_ms()
     if kept.former_ended_ms is not None and now_ms - kept.former_ended_ms > FORMER_MS:

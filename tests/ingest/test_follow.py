@@ -12,6 +12,7 @@ import pytest
 
 from headrace import clock
 from headrace.api import Lake
+from headrace.config import Settings
 from headrace.definitions.stream import Stream
 from headrace.errors import (
     CatalogBusyError,
@@ -341,6 +342,27 @@ def test_a_service_that_ends_after_it_fenced_another_leaves_a_stream_that_nothin
     log.grow(0, [json_line(id="later", at="2019-11-25T08:00:00Z")])
     ingest(lake, STREAM, source=_Copy(log))  # runs take it from now on
     assert read().stopped_at is None
+
+
+def test_what_ended_a_service_is_not_lost_beside_a_report_of_another(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = Progress(stream="things", pid=1, phase=Phase.FAILED, error_code="fenced", error="why")
+    other, beside = Progress(stream="things", pid=2), list[threading.Thread]()
+    plain = reports.read
+
+    def while_another_ends(of: Settings, stream: str) -> Progress | None:
+        found = plain(of, stream)
+        if not beside:
+            beside.append(threading.Thread(target=reports.report, args=(of, ended)))
+            beside[0].start()
+            beside[0].join(0.2)  # without turns it is done by then, and lost
+        return found
+
+    monkeypatch.setattr(reports, "read", while_another_ends)
+    reports.report(settings, other)
+    beside[0].join(WAIT_S)
+    assert reports.report(settings, other).former_error == "fenced: why"
 
 
 class _Copy(LogSource):
