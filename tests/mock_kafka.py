@@ -7,7 +7,7 @@ partition and has no transactions' markers: what needs more runs on a real broke
 import ctypes
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import confluent_kafka
 from confluent_kafka import Producer
@@ -101,7 +101,7 @@ class MockKafka:
         *,
         partition: int = 0,
         first_ms: int = 1_574_553_600_000,
-        **more: object,
+        **more: Any,  # noqa: ANN401  (what a producer takes)
     ) -> None:
         """Append records, one millisecond apart."""
         if not self._made:
@@ -126,7 +126,7 @@ class MockKafka:
                 "bootstrap.servers": self.servers,
                 "log_level": 0,
                 "compression.type": "zstd",
-                "linger.ms": 500,
+                "linger.ms": 60_000,  # until all are there: `flush` does not wait for it
                 "batch.size": 2**31 - 1,
                 "message.max.bytes": 1_000_000_000,
             }

@@ -198,8 +198,7 @@ def end_other_sessions(database: str) -> None:
             )
         ).all()
     engine.dispose()
-    assert found
-    assert all(found)
+    assert any(found)  # not all: a session of an earlier test may end by itself just then
 
 
 def test_locks_leave_the_pool_of_the_catalog_to_those_who_commit(database: str) -> None:

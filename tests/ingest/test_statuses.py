@@ -15,6 +15,7 @@ from headrace.ingest import statuses as room
 from headrace.ingest.run import ingest
 from headrace.ingest.sources.base import PositionsOf
 from headrace.ingest.sources.kafka_client import KafkaClient, TopicFacts
+from headrace.ingest.status import ANSWER_S_MAX
 from headrace.ingest.statuses import ASKED_AT_ONCE_MAX, statuses
 from headrace.standing.streams import read_streams
 from tests.conftest import ROOT
@@ -111,7 +112,10 @@ def test_a_topic_of_which_nothing_says_where_it_is_hides_no_stream(tmp_path: Pat
     assert found["things"].is_whole
 
 
-def test_a_broker_that_is_away_is_named_and_hides_no_topic_of_the_others(tmp_path: Path) -> None:
+def test_a_broker_that_is_away_is_named_and_hides_no_topic_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "ANSWER_S_MAX", ANSWER_S_MAX)  # the other one has to answer in time
     with MockKafka(2) as cluster:
         for topic, broker in (("here", 1), ("away", 2)):
             cluster.create(topic)

@@ -38,7 +38,7 @@ def server(lake: Path, port: int) -> Iterator["subprocess.Popen[str]"]:
 def test_it_looks_up_is_refused_by_name_and_outlives_its_connection(
     lake: Path, port: int, server: "subprocess.Popen[str]"
 ) -> None:
-    with ServingClient(f"http://127.0.0.1:{port}") as client:
+    with ServingClient(f"http://127.0.0.1:{port}", deadline_s=20) as client:
         assert client.ready() == ()
         found = client.vectors([{"item": 1}, {"item": 9}], views=[STATE.view], at=AT)
         assert found["values"] == [[7], [None]]

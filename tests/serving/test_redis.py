@@ -1,5 +1,6 @@
 """What a Redis server can do to the online store: die, forget, fill up, answer late."""
 
+import contextlib
 import datetime as dt
 import os
 import random
@@ -35,6 +36,7 @@ from tests.conftest import ROOT
 from tests.processes import exit_code, start
 from tests.raising import refused
 from tests.redis_server import redis_server
+from tests.waiting import wait_until
 
 START = dt.datetime(2019, 11, 24, tzinfo=dt.UTC)
 ONE_US = dt.timedelta(microseconds=1)
@@ -324,7 +326,15 @@ def test_a_look_up_given_up_never_leaves_its_answer_for_the_next(cluster: Cluste
     with opened(cluster) as store:
         store.put(STATE, [row(item, item) for item in range(50)])
     # a busy machine may take a while for an answer that nobody delays, of which opening asks several
-    with RedisOnlineStore(address, answer_s=0.5, retries=0) as store:
+    found_open: list[RedisOnlineStore] = []
+
+    def opens() -> bool:
+        with contextlib.suppress(DatabaseUnavailableError):
+            found_open.append(RedisOnlineStore(address, answer_s=0.5, retries=0))
+        return bool(found_open)
+
+    assert wait_until(opens)
+    with found_open[0] as store:
         for _ in range(30):
             proxy.delay_s = draw.choice((0.0, 0.0, 0.75))
             item = draw.randrange(50)

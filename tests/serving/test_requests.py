@@ -51,7 +51,9 @@ def store(tmp_path: Path) -> Iterator[SQLiteOnlineStore]:
 
 @pytest.fixture
 def client(store: SQLiteOnlineStore) -> Iterator[TestClient]:
-    with TestClient(make_app(Service(store, {}), store, limits=ServerLimits())) as opened:
+    with TestClient(
+        make_app(Service(store, {}), store, limits=ServerLimits(deadline_s=20))
+    ) as opened:
         yield opened
 
 
@@ -227,7 +229,7 @@ def test_metrics_count_every_answer_by_its_status(store: SQLiteOnlineStore) -> N
         def vectors(self, request: VectorsRequest) -> dict[str, Any]:
             raise ZeroDivisionError
 
-    limits = ServerLimits(token="secret", bytes_max=1_000)
+    limits = ServerLimits(token="secret", bytes_max=1_000, deadline_s=20)
     headers = {"authorization": "Bearer secret"}
     body = {"views": [USERS.view], "entities": [{"user_id": 1}]}
     app = make_app(Broken(store, {}), store, limits=limits)
@@ -305,7 +307,7 @@ def test_questions_above_the_rate_are_answered_at_once_and_health_is_not_counted
             asked.append("vectors")
             return super().vectors(request)
 
-    app = make_app(Counted(store, {}), store, limits=ServerLimits(per_s=0.1, deadline_s=20))
+    app = make_app(Counted(store, {}), store, limits=ServerLimits(per_s=0.001, deadline_s=20))
     body = {"views": [USERS.view], "entities": [{"user_id": 1}]}
     with TestClient(app) as opened:
         first, second = (opened.post("/v1/vectors", json=body) for _ in range(2))
@@ -395,7 +397,9 @@ def test_keys_that_json_has_no_type_for_are_read_from_texts(tmp_path: Path) -> N
         store.put(
             state, [OnlineRow(key=key, event_time=START, known_at=START, values=(float("nan"),))]
         )
-        with TestClient(make_app(Service(store, {}), store, limits=ServerLimits())) as opened:
+        with TestClient(
+            make_app(Service(store, {}), store, limits=ServerLimits(deadline_s=20))
+        ) as opened:
             texts = {name: text for name, (_, _, text) in kinds.items()}
             body = {"views": [state.view], "entities": [texts]}
             assert opened.post("/v1/vectors", json=body).json()["values"] == [["NaN"]]

@@ -46,8 +46,10 @@ def lake(tmp_path: Path) -> Path:
 
 
 def serve(lake: Path, port: int, *options: str) -> "subprocess.Popen[str]":
+    """Start a server that gives no request up on a busy machine."""
+    patient = ("--port", str(port), "--deadline-ms", "20000")
     return subprocess.Popen(
-        [str(Path(sys.executable).with_name("headrace")), "serve", "--port", str(port), *options],
+        [str(Path(sys.executable).with_name("headrace")), "serve", *patient, *options],
         cwd=lake,
         stderr=subprocess.PIPE,
         text=True,

@@ -21,6 +21,7 @@ from tests.waiting import WAIT_S, wait_until
 
 pytestmark = pytest.mark.slow
 ITEMS, ASKERS = 500, 4
+DEADLINE_S = 20.0  # of a request; a store that is away is named long before
 NAMED = {(503, "database-unavailable"), (503, "overloaded"), (504, "deadline")}
 
 
@@ -38,7 +39,7 @@ class Load:
 
     def _ask(self, number: int) -> None:
         draw = random.Random(number)
-        with ServingClient(self._url) as client:
+        with ServingClient(self._url, deadline_s=DEADLINE_S) as client:
             while not self._ended.is_set():
                 items = [draw.randrange(ITEMS + 10) for _ in range(20)]
                 wanted = [[item * 3 if item < ITEMS else None] for item in items]
@@ -79,7 +80,7 @@ def test_a_store_killed_under_load_is_named_and_its_values_are_right_once_it_is_
             assert pid is not None
             os.kill(pid, signal.SIGKILL)
             assert wait_until(lambda: load.refused.total() > 20)
-            with ServingClient(f"http://127.0.0.1:{port}") as client:
+            with ServingClient(f"http://127.0.0.1:{port}", deadline_s=DEADLINE_S) as client:
                 (reason,) = client.ready()
             assert "online store" in reason
             assert cluster.secret("redis") not in reason

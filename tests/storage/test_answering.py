@@ -1,7 +1,7 @@
 """A store that does not answer is refused after one try, and one that answers, whatever it says, is not."""
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -19,11 +19,11 @@ def at(address: str) -> Mapping[str, str]:
 
 
 @pytest.fixture
-def nowhere() -> str:
-    """Return an address at which nothing listens."""
+def nowhere() -> Iterator[str]:
+    """Give an address at which nothing listens, nor will as long as it is held."""
     with socket.socket() as made:
         made.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{made.getsockname()[1]}"
+        yield f"http://127.0.0.1:{made.getsockname()[1]}"
 
 
 @pytest.mark.parametrize("status", [200, 403, 404, 503])

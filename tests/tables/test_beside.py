@@ -18,10 +18,10 @@ from headrace.tables.beside import Beside
 from headrace.tables.lake import LakeTable
 from headrace.tables.writer import TableWriter
 from tests.tables.factories import EVENTS, events
+from tests.waiting import WAIT_S
 
 ROWS = 3 * ROWS_PER_ROW_GROUP + 100
 PART = 50_000
-WAIT_S = 20.0
 
 
 def new_table(lake: Lake, name: str) -> LakeTable:
