@@ -19,7 +19,7 @@ from tests.browser.servers import stop
 
 _GONE = ("Inspected target navigated or closed", "Cannot find default execution context")
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-_START_S, _WAIT_S = 60.0, 90.0
+_START_S, _WAIT_S, _SETTLE_S = 60.0, 90.0, 30.0
 # nothing that the browser does on its own account may be taken for a request of the page
 _QUIET = (
     "--headless=new",
@@ -50,13 +50,13 @@ class Page:
 
     def open(self, url: str) -> None:
         """Go to an address; does not wait for what the page loads afterwards."""
-        self._call("Page.navigate", url=url)
+        self.call("Page.navigate", url=url)
 
     def evaluate(self, script: str) -> Any:  # noqa: ANN401  (whatever the script gives)
         """Give the value of a JavaScript expression on the page."""
         while True:
             try:
-                answer = self._call("Runtime.evaluate", expression=script, returnByValue=True)
+                answer = self.call("Runtime.evaluate", expression=script, returnByValue=True)
             except _GoneError:  # the page left while it was asked: ask the one that comes
                 continue
             return answer["result"].get("value")
@@ -77,6 +77,13 @@ class Page:
             time.sleep(0.2)
         return self.text()
 
+    def wait_for_none(self, script: str, *, seconds: float = _SETTLE_S) -> None:
+        """Wait until a JavaScript expression gives an empty list, as it does once all has its place."""
+        until = time.monotonic() + seconds
+        while (found := self.evaluate(script)) != []:
+            assert time.monotonic() < until, found
+            time.sleep(0.2)
+
     def address(self) -> str:
         """Give the address of the page."""
         return self.evaluate("location.href")
@@ -88,10 +95,16 @@ class Page:
             f"[...({root} || document).querySelectorAll('a, button, [role=tab]')].find("
             f"each => each.checkVisibility() && each.innerText.trim().endsWith({json.dumps(text)}))"
         )
-        self.wait_until(find)
-        script = f"(at => {{ at.target = ''; at.click(); }})({find})"
-        with contextlib.suppress(_GoneError):  # the next page came before the answer
-            self._call("Runtime.evaluate", expression=script)
+        # what was found may be drawn anew before it is clicked
+        script = f"(at => at && (at.target = '', at.click(), true))({find})"
+        is_clicked = False
+        while not is_clicked:
+            self.wait_until(find)
+            try:
+                answer = self.call("Runtime.evaluate", expression=script, returnByValue=True)
+            except _GoneError:  # the next page came before the answer
+                return
+            is_clicked = bool(answer["result"].get("value"))
 
     def type(self, text: str, *, into: str) -> None:
         """Replace what the field of this label holds, as soon as there is one."""
@@ -99,16 +112,16 @@ class Page:
         find = f"document.querySelector({json.dumps(field)})"
         self.wait_until(find)
         self.evaluate(f"(at => {{ at.focus(); at.select(); }})({find})")
-        self._call("Input.insertText", text=text)
+        self.call("Input.insertText", text=text)
 
     def press(self, key: str) -> None:
         """Press a key and let it go."""
         for kind in ("keyDown", "keyUp"):
-            self._call("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=9)
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=9)
 
     def resize(self, width: int, *, scheme: str) -> None:
         """Be a window of this width, of a person who likes light or dark colors."""
-        self._call(
+        self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width,
             height=1600,
@@ -116,16 +129,17 @@ class Page:
             mobile=False,
         )
         feature = {"name": "prefers-color-scheme", "value": scheme}
-        self._call("Emulation.setEmulatedMedia", features=[feature])
+        self.call("Emulation.setEmulatedMedia", features=[feature])
 
     def picture(self, file: Path) -> None:
         """Keep what the window shows, once nothing of it is a placeholder."""
         waits = "[data-testid=stSkeleton], [data-testid=stAppSkeleton]"
         self.wait_until(f"!document.querySelector('{waits}')")
-        shot = self._call("Page.captureScreenshot", format="png")
+        shot = self.call("Page.captureScreenshot", format="png")
         file.write_bytes(base64.b64decode(shot["data"]))
 
-    def _call(self, method: str, **params: Any) -> dict[str, Any]:  # noqa: ANN401
+    def call(self, method: str, **params: Any) -> dict[str, Any]:  # noqa: ANN401  (of each method)
+        """Call a method of the protocol, and give its answer."""
         self._calls += 1
         self._socket.send(json.dumps({"id": self._calls, "method": method, "params": params}))
         while True:
@@ -155,10 +169,12 @@ def browser(folder: Path) -> Generator[Page]:
         start_new_session=True,
     )
     try:
-        with connect(_tab(folder / "profile" / "DevToolsActivePort"), max_size=None) as socket:
+        tab = _tab(folder / "profile" / "DevToolsActivePort")
+        # a browser that does not answer for a while on a busy machine is waited for by each call
+        with connect(tab, max_size=None, open_timeout=_START_S, ping_interval=None) as socket:
             page = Page(socket)
             for domain in ("Page", "Network", "Runtime"):
-                page._call(f"{domain}.enable")
+                page.call(f"{domain}.enable")
             yield page
     finally:
         stop(started)
