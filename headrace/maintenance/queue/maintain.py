@@ -128,7 +128,7 @@ def maintain(
 
 
 def follow(
-    round_: Callable[[], MaintenanceRun],
+    round_: Callable[[], object],
     *,
     interval_s: float,
     stop: threading.Event,

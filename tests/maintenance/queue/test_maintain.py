@@ -32,9 +32,11 @@ from headrace.tables.history.changes import changes
 from headrace.tables.lake import LakeTable
 from headrace.tables.refs.refs import tag
 from headrace.tables.writer import write_batches
+from tests.maintenance.compaction.test_beside_ingest import ROWS, append_until
 from tests.maintenance.factories import NOW
 from tests.processes import CONTEXT
 from tests.tables.factories import add, day_key, events, events_table, ids_of
+from tests.waiting import WAIT_S
 
 pytestmark = pytest.mark.slow
 
@@ -276,29 +278,22 @@ def test_a_dropped_table_is_a_failure_of_its_action_only(lake: Lake) -> None:
     assert isinstance(done.error, LakeError)
 
 
-def _append(settings: Settings, count: int) -> None:
-    with Lake.open(settings) as lake:
-        table = lake.table("raw.events")
-        for number in range(count):
-            add(table, [number], day=number % 2)
-
-
 def test_rounds_beside_a_running_writer_lose_and_double_nothing(settings: Settings) -> None:
-    rows = 40
+    rows, is_enough = CONTEXT.Value("i", 0), CONTEXT.Event()
     with Lake.open(settings) as lake:
         table = events_table(lake)
-        writer = CONTEXT.Process(target=_append, args=(settings, rows))
+        writer = CONTEXT.Process(target=append_until, args=(settings, rows, is_enough))
         writer.start()
-        results = 0
         while writer.is_alive():
             run = maintain(lake, cold_after_s=FINISHED)
             assert run.errors == ()
-            results += len(run.results)
-        writer.join(120)
+            if run.results:
+                is_enough.set()
+        writer.join(WAIT_S)
         assert writer.exitcode == 0
         maintain(lake, cold_after_s=FINISHED)
-        assert results >= 1
-        assert ids_of(table) == list(range(rows))
+        assert rows.value >= ROWS
+        assert ids_of(table) == list(range(rows.value))
         assert len(table.head().files()) == 2
 
 
@@ -340,7 +335,7 @@ def test_a_writer_that_asks_for_maintenance_gets_it_before_the_interval_is_over(
             raise DatabaseUnavailableError("registry", "busy")
         return asked[0]
 
-    follow(one_round, interval_s=60, stop=stop, failed=lambda _: None, asked_ms=asked_ms)  # pyright: ignore[reportArgumentType]
+    follow(one_round, interval_s=60, stop=stop, failed=lambda _: None, asked_ms=asked_ms)
     assert len(rounds) == 3
 
 
