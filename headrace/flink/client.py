@@ -14,6 +14,8 @@ from headrace.flink_access import FlinkAccess
 
 _STATEMENT_S_MAX = 600.0  # the first one of a gateway loads its planner, and a busy machine is slow
 _POLL_S = 0.2
+# what it says of one job, but for its state, comes from a copy of 3 s at most (`web.refresh-interval`)
+COPY_S_MAX = 5.0
 _DETAIL_MAX = 600
 # a job that is being cancelled or fails may still be in the middle of its last commit
 _ENDING = frozenset({"CANCELLING", "FAILING"})
@@ -141,6 +143,31 @@ class JobManager:
         """
         return self._send("GET", path, None)
 
+    def state(self, job_id: str) -> str:
+        """Return the state of a job as it is now; `/jobs/ID` says that of some seconds ago.
+
+        Raises:
+            FlinkUnavailableError: If it does not answer.
+            FlinkRefusedError: If it does not know the job.
+
+        """
+        return str(self.ask(f"/jobs/{job_id}/status")["status"])
+
+    def why_ended(self, job_id: str) -> str:
+        """Return the root exception of a job that has ended; empty if there was none.
+
+        Where someone looked at the job just before it failed, its failure is told some seconds later.
+
+        Raises:
+            FlinkUnavailableError: If it does not answer.
+            FlinkRefusedError: If it does not know the job.
+
+        """
+        deadline_s = time.monotonic() + COPY_S_MAX
+        while self.ask(f"/jobs/{job_id}")["state"] in RUNNING and time.monotonic() < deadline_s:
+            time.sleep(_POLL_S)
+        return root_exception(self.ask(f"/jobs/{job_id}/exceptions"))
+
     def settings(self) -> dict[str, str]:
         """Return what the JobManager was configured with.
 
@@ -164,7 +191,13 @@ class JobManager:
         return done.get("location"), _root(cause)
 
     def cancel(self, job_id: str) -> None:
-        """Cancel a job; its checkpoints stay."""
+        """Cancel a job; its checkpoints stay.
+
+        Raises:
+            FlinkUnavailableError: If it does not answer.
+            FlinkRefusedError: If it does not know the job, or that has ended.
+
+        """
         self._send("PATCH", f"/jobs/{job_id}?mode=cancel", None)
 
     def _send(self, method: str, path: str, body: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What became of a job that does not run: it was stopped, it never started, or it is lost."""
 
 from headrace.errors import FlinkJobLostError, JobNotStartedError, LakeError
-from headrace.flink.client import JobManager, root_exception
+from headrace.flink.client import JobManager
 from headrace.flink.health import Health
 from headrace.ingest.owner import Owner
 
@@ -40,6 +40,5 @@ def lost(
     found = ended(manager, name)
     if found == "FAILED":
         (failed, *_) = manager.jobs(name=name)
-        root = root_exception(manager.ask(f"/jobs/{failed.id}/exceptions"))
-        found += f", because of {root or 'nothing that is known'}"
+        found += f", because of {manager.why_ended(failed.id) or 'nothing that is known'}"
     return FlinkJobLostError(subject, job=name, found=found)

@@ -62,7 +62,8 @@ def health(
     ) or []
     restarts = sum(now_ms - int(each["timestamp"]) < RESTARTS_WINDOW_MS for each in entries)
     completed = (checkpoints.get("latest") or {}).get("completed") or {}
-    number = int(completed.get("id") or 0)
+    # of a copy: what is in the table is complete
+    number = max(int(completed.get("id") or 0), committed)
     faults: dict[str, str] = {}
     if restarts >= RESTARTS_MAX:
         faults[RESTARTS] = (

@@ -9,7 +9,6 @@ from dataclasses import replace
 
 from headrace.errors import FlinkRefusedError, StreamOwnedError
 from headrace.flink.backfill import Missing, missing_rows
-from headrace.flink.client import root_exception
 from headrace.flink.committed import begun
 from headrace.flink.places import catalog_of
 from headrace.flink.session import SESSION
@@ -84,6 +83,5 @@ def _run(job: ViewJob, owner: Owner, missing: Missing) -> None:
         time.sleep(_POLL_S)
     ended = job.ended(now)
     if ended != "FINISHED" and not job.wrote(now):  # the answer of its commit may be what it lacked
-        why = root_exception(job.manager.ask(f"/jobs/{job_id}/exceptions"))
         what = f"the history of `{job.subject}`"
-        raise FlinkRefusedError(what, f"its job is {ended}; {why}")
+        raise FlinkRefusedError(what, f"its job is {ended}; {job.manager.why_ended(job_id)}")

@@ -3,12 +3,14 @@
 import time
 from abc import abstractmethod
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from headrace import clock
 from headrace.clock import EPOCH, ONE_US
 from headrace.errors import (
     DatabaseUnavailableError,
+    FlinkRefusedError,
     FlinkStopError,
     FollowedTableChangedError,
     TwoOwnersError,
@@ -153,7 +155,8 @@ class TableJob(FlinkJob):
     def _cancel(self, owner: Owner) -> None:
         found, until_s = self.running(owner), time.monotonic() + CANCELLED_S_MAX
         if found is not None:
-            self.manager.cancel(found.id)
+            with suppress(FlinkRefusedError):  # it ended meanwhile, else it runs on
+                self.manager.cancel(found.id)
         while self.running(owner) is not None:
             if time.monotonic() > until_s:
                 detail = f"it was cancelled, and runs still after {CANCELLED_S_MAX:.0f} s"

@@ -11,7 +11,7 @@ from infra.launcher.cluster import Cluster
 from infra.launcher.errors import LauncherError
 from tests.flink.contracts import EVERY_TYPE
 from tests.flink.events import Followed
-from tests.flink.servers import flink_servers
+from tests.flink.servers import cancel_all, flink_servers
 from tests.flink.streams import Written, settings_of
 
 SENT = {name: EVERY_TYPE[name] for name in ("id", "at")}
@@ -52,10 +52,7 @@ def written(
     """
     made = Written.make(flink_lake, cluster, fields=getattr(request, "param", SENT))
     yield made
-    job = made.job
-    for each in job.manager.jobs(name=f"headrace {made.stream.name} "):
-        if each.is_running:
-            job.manager.cancel(each.id)
+    cancel_all(made.job.manager, f"headrace {made.stream.name} ")
 
 
 @pytest.fixture
@@ -63,7 +60,4 @@ def followed(flink_lake: Lake, cluster: Cluster) -> Iterator[Followed]:
     """A table of events and a view of it; its jobs are cancelled afterwards."""
     made = Followed.make(flink_lake, cluster, f"p{uuid.uuid4().hex[:10]}")
     yield made
-    job = made.job
-    for each in job.manager.jobs(name=f"headrace features.{made.stream.name}"):
-        if each.is_running:
-            job.manager.cancel(each.id)
+    cancel_all(made.job.manager, f"headrace features.{made.stream.name}")

@@ -1,12 +1,15 @@
 """A worker that is killed when a checkpoint is complete and its commit is not."""
 
+import time
+
 from headrace.flink.client import JobManager
-from infra.launcher import run
+from infra.launcher import flink, run
 from infra.launcher.cluster import Cluster
 from tests.flink.servers import kill, start
 from tests.flink.streams import Written, until
 
 BETWEEN = "10 s"  # of checkpoints: long enough to send records and to stop the catalog
+NEVER = "1 d"  # of checkpoints that a test asks for itself
 
 
 def kill_before_a_commit(written: Written, cluster: Cluster, *, first: int, count: int) -> None:
@@ -35,6 +38,16 @@ def _complete(manager: JobManager, job: str) -> int:
     """
     completed = manager.ask(f"/jobs/{job}/checkpoints")["latest"]["completed"]
     return int(completed["id"]) if completed else 0
+
+
+def checkpoint(written: Written) -> bool:
+    """Ask a job for a checkpoint, and return whether one was made: none is while a task does not run."""
+    job = written.job
+    url = f"{job.manager.address}/jobs/{job.owner.jobs[-1]}/checkpoints"
+    asked = flink.ask(url, method="POST", body={"checkpointType": "CONFIGURED"})["request-id"]
+    while (said := flink.ask(f"{url}/{asked}"))["status"]["id"] != "COMPLETED":
+        time.sleep(0.2)
+    return "checkpointId" in said["operation"]
 
 
 def failures(manager: JobManager, job: str) -> list[int]:

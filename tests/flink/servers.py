@@ -7,6 +7,8 @@ import tempfile
 from collections.abc import Generator
 from pathlib import Path
 
+from headrace.errors import FlinkRefusedError
+from headrace.flink.client import JobManager
 from infra.launcher import run
 from infra.launcher.cluster import Cluster
 
@@ -39,6 +41,14 @@ def kill(cluster: Cluster, name: str) -> None:
     os.killpg(pid, signal.SIGKILL)
     run.reap(pid)
     run.stop(cluster, run.by_name(name))
+
+
+def cancel_all(manager: JobManager, name: str) -> None:
+    """Cancel the jobs whose names begin so."""
+    for each in manager.jobs(name=name):
+        if each.is_running:
+            with contextlib.suppress(FlinkRefusedError):  # it ended meanwhile
+                manager.cancel(each.id)
 
 
 @contextlib.contextmanager

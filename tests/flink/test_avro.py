@@ -19,7 +19,7 @@ from infra.launcher.cluster import Cluster
 from tests.cluster.kafka_topics import Topic
 from tests.flink.avro_records import FIELDS, LATER, SCHEMA, framed_values, plain_values
 from tests.flink.contracts import contract
-from tests.flink.servers import start
+from tests.flink.servers import cancel_all, start
 from tests.flink.streams import Written, settings_of
 
 pytestmark = [pytest.mark.flink, pytest.mark.timeout(600)]
@@ -106,6 +106,4 @@ def test_rows_and_dead_letters_of_avro_are_those_of_headrace(
             to_headrace(streams[1][0].job)
         finally:
             for each, _ in streams:
-                for job in each.job.manager.jobs(name=f"headrace {each.stream.name} "):
-                    if job.is_running:
-                        each.job.manager.cancel(job.id)
+                cancel_all(each.job.manager, f"headrace {each.stream.name} ")

@@ -48,6 +48,7 @@ REPLIES = {
     "GET /v3/sessions/5f/operations/7a/result/0?rowFormat=JSON": [(200, {"jobID": "c1"})],
     "DELETE /v3/sessions/5f": [(200, {})],
     "PATCH /jobs/c1?mode=cancel": [(202, {})],
+    "GET /jobs/c1": [(200, {"state": "FAILED"})],
     "GET /jobs/c1/exceptions": [(200, {"root-exception": "java.io.IOException: no room"})],
 }
 

@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from headrace.errors import FlinkRefusedError, FlinkUnavailableError
+from headrace.flink import client
 from headrace.flink.client import Gateway, JobManager
 from headrace.flink_access import FlinkAccess
 from tests.flink.replies import answering
@@ -103,6 +104,20 @@ def test_jobs_are_found_by_how_their_names_begin_the_newest_first() -> None:
     assert [each.id for each in found] == ["2", "4", "5", "1"]
     # one that is being cancelled may still commit
     assert [each.is_running for each in found] == [True, True, False, False]
+
+
+def test_why_a_job_ended_is_asked_once_the_copy_knows_that_it_did(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Flink answers from a copy, in which a job that has just failed still runs."""
+    monkeypatch.setattr(client, "_POLL_S", 0.01)
+    job, exceptions = "GET /jobs/c1", "GET /jobs/c1/exceptions"
+    runs, failed = (200, {"state": "RUNNING"}), (200, {"state": "FAILED"})
+    said = {job: [runs, runs, failed], exceptions: [(200, {"root-exception": REFUSED})]}
+    with answering(said) as (address, asked):
+        why = JobManager(access(address)).why_ended("c1")
+    assert why.endswith("Column 'x' not found")
+    assert [key for key, _ in asked] == [job, job, job, exceptions]
 
 
 def test_a_savepoint_is_there_or_says_why_it_failed() -> None:

@@ -63,6 +63,10 @@ def test_a_job_that_restarts_for_ever_is_named_with_its_root_exception() -> None
     assert found.root in found.faults[RESTARTS]
 
 
+def test_what_is_in_the_table_is_complete_though_the_copy_does_not_say_so_yet() -> None:
+    assert judged(completed=7, committed=9).checkpoint == 9
+
+
 def test_restarts_of_long_ago_do_not_count() -> None:
     assert judged(failures_ms=(1_000, 700_000, 800_000)).faults == {}
 

@@ -13,6 +13,7 @@ from headrace.errors import (
     ColumnReason,
     ContractError,
     FlinkJobUnwellError,
+    FlinkRefusedError,
     FollowedTableChangedError,
 )
 from headrace.flink.health import MADE_AGAIN, WIDENED
@@ -140,6 +141,20 @@ def test_it_is_released_without_a_savepoint(job: Job) -> None:
     job.release()
     assert job.cancelled == ["c1"]
     assert job.owner == Owner(by=HEADRACE, epoch=2)
+
+
+def test_one_that_ends_before_it_is_cancelled_is_released_too(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declared(job.lake, stream_named("plays", item="long", name="int"))
+
+    def ended(_: str) -> None:
+        job.jobs.clear()
+        raise FlinkRefusedError("PATCH /jobs/c1", "Job cancellation failed: it has ended")
+
+    monkeypatch.setattr(job.manager, "cancel", ended)
+    job.release()
+    assert job.owner.by == HEADRACE
 
 
 def test_one_that_fails_again_and_again_is_released_too(job: Job, failures: list[Any]) -> None:

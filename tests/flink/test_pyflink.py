@@ -19,7 +19,7 @@ from headrace.serving.window_events import columns_of, events_of
 from infra.launcher.cluster import Cluster
 from infra.launcher.flink import PYTHON
 from tests.flink.events import Followed, Row, events, microseconds
-from tests.flink.servers import kill, start
+from tests.flink.servers import cancel_all, kill, start
 from tests.flink.streams import until
 
 pytestmark = [pytest.mark.pyflink, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -54,10 +54,7 @@ def long(flink_lake: Lake, cluster: Cluster) -> Iterator[Followed]:
         flink_lake, cluster, f"p{uuid.uuid4().hex[:10]}", aggregates=aggregates, python=str(PYTHON)
     )
     yield made
-    job = made.job
-    for each in job.manager.jobs(name=f"headrace features.{made.stream.name}"):
-        if each.is_running:
-            job.manager.cancel(each.id)
+    cancel_all(made.job.manager, f"headrace features.{made.stream.name}")
 
 
 def test_a_job_that_calls_python_is_killed_and_restored_without_a_difference(
@@ -123,8 +120,9 @@ def metaspace(followed: Followed) -> int:
     """Return how many bytes of classes the TaskManager has loaded."""
     manager = followed.job.manager
     (worker,) = manager.ask("/taskmanagers")["taskmanagers"]
-    name = "Status.JVM.Memory.Metaspace.Used"
-    listed: Any = manager.ask(f"/taskmanagers/{worker['id']}/metrics?get={name}")
+    path = f"/taskmanagers/{worker['id']}/metrics?get=Status.JVM.Memory.Metaspace.Used"
+    until(lambda: bool(manager.ask(path)))  # it is there once it was collected
+    listed: Any = manager.ask(path)
     return int(listed[0]["value"])
 
 

@@ -11,7 +11,7 @@ from headrace.flink.stopping import stop_with_savepoint
 from infra.launcher.cluster import Cluster
 from tests.flink.events import NOON
 from tests.flink.sample_events import Sampled, content_of, happened
-from tests.flink.servers import kill, start
+from tests.flink.servers import cancel_all, kill, start
 from tests.flink.streams import until
 
 pytestmark = [pytest.mark.flink, pytest.mark.timeout(900)]
@@ -23,10 +23,7 @@ def sampled(flink_lake: Lake, cluster: Cluster) -> Iterator[Sampled]:
     """Two streams; jobs of their sample sets are cancelled afterwards."""
     made = Sampled.make(flink_lake, cluster, f"s{uuid.uuid4().hex[:10]}")
     yield made
-    manager = made.job(made.sample_set("any")).manager
-    for each in manager.jobs(name=f"headrace samples.{made.shown.name}"):
-        if each.is_running:
-            manager.cancel(each.id)
+    cancel_all(made.job(made.sample_set("any")).manager, f"headrace samples.{made.shown.name}")
 
 
 def test_samples_are_those_of_the_batch_build_also_when_killed_and_restored(

@@ -111,8 +111,10 @@ def test_a_second_worker_adds_its_slots_and_ends_by_itself(
     start(cluster, "flink_worker")
     second = run.by_name("flink_worker_2")
     try:
-        assert len(known(cluster)) == 2
-        assert flink.ask(f"{flink.JobManager().address(cluster)}/overview")["slots-total"] == 8
+        # one that was killed before may be missed only now
+        assert wait_until(lambda: len(known(cluster)) == 2)
+        overview = f"{flink.JobManager().address(cluster)}/overview"
+        assert wait_until(lambda: flink.ask(overview)["slots-total"] == 8)
         assert "flink_worker_2" in {each.server for each in run.status(cluster)}
         pid = cluster.pid("flink_worker_2")
         assert pid is not None

@@ -36,6 +36,7 @@ STREAM = {
     },
 }
 RUNNING: dict[str, list[tuple[int, Any]]] = {
+    "GET /jobs/c1": [(200, {"state": "FAILED"})],  # asked of a job that does not run
     "GET /jobs/c1/exceptions": [(200, {})],
     "GET /jobs/c1/checkpoints": [(200, {"latest": {"completed": {"id": 3}}})],
 }
