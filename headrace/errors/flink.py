@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 
 from headrace.errors.base import NOTHING_CHANGED, LakeError
+from headrace.errors.interop import begun_anew
 from headrace.errors.remedy import Remedy
 
+_KEYED = "paimon:"
 FROM_OFFSETS = "start from the table's offsets"
 _LEFT = "rows that were committed stay, and nothing is lost: the source still has the rest"
 
@@ -17,7 +19,12 @@ def shown(subject: str) -> str:
 def begin_again(
     subject: str, *, advice: str = "begin another job after the rows that are there"
 ) -> Remedy:
-    """Advise another job, which begins at what is in the table, whatever the state of the former one."""
+    """Advise another job, which begins at what is in the table, whatever the state of the former one.
+
+    That of a keyed table begins with no table of Paimon.
+    """
+    if subject.startswith(_KEYED):
+        return begun_anew(subject.removeprefix(_KEYED), subject)
     return Remedy.run("flink", "handover", subject, "--to", "flink", advice=advice)
 
 

@@ -174,7 +174,7 @@ class PaimonTableDiffersError(LakeError):
         super().__init__(
             f"Paimon table `{table}` is not the one that is declared: {'; '.join(differences)}",
             state=NOTHING_CHANGED,
-            remedy=_begun_anew(table, subject),
+            remedy=begun_anew(table, subject),
         )
 
 
@@ -186,7 +186,7 @@ class PaimonTableStaleError(LakeError):
         super().__init__(
             f"no job goes on with Paimon table `{table}`: {detail}",
             state=NOTHING_CHANGED,
-            remedy=_begun_anew(table, subject),
+            remedy=begun_anew(table, subject),
         )
 
 
@@ -244,7 +244,8 @@ class PaimonReadError(LakeError):
         )
 
 
-def _begun_anew(table: str, subject: str) -> Remedy:
+def begun_anew(table: str, subject: str) -> Remedy:
+    """Advise another job of a keyed table, which begins with no such table."""
     return Remedy.run(
         "flink",
         "handover",

@@ -91,6 +91,13 @@ def not_committed(checkpoint: int, *, committed: int, table: str = "the table") 
     return {NO_COMMIT: what}
 
 
+def changed(before: str, now: str) -> dict[str, str]:
+    """Name a plan of a job that is another than that of what is declared now; an earlier version noted none."""
+    if before in ("", now):
+        return {}
+    return {CHANGED: f"it runs by plan `{before}`, and its declaration is now `{now}`"}
+
+
 def no_slots(overview: Mapping[str, Any]) -> dict[str, str]:
     """Name why a job waits for workers, from what the JobManager says of them; nothing if it soon has one."""
     if overview["slots-available"]:

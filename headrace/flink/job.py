@@ -12,7 +12,7 @@ from headrace.flink import ended
 from headrace.flink.checkpoints import STATE_PATH, refuse_foreign
 from headrace.flink.client import Gateway, JobManager, JobOverview
 from headrace.flink.committed import all_writers, committed_checkpoint, writers_in
-from headrace.flink.health import CHANGED, SCHEMAS, WAITING, Health, health, no_slots
+from headrace.flink.health import SCHEMAS, WAITING, Health, changed, health, no_slots
 from headrace.flink.job_status import JobStatus
 from headrace.flink.places import access_of
 from headrace.flink.session import SESSION
@@ -234,16 +234,17 @@ class FlinkJob(ABC):
             if each.is_running and is_one and each.name != ours:
                 yield each
 
+    def plan(self) -> str:
+        """Return the plan of the statements as they are declared now."""
+        return self.sql(group="", shown=True).plan
+
     def _with_change(self, found: Health, owner: Owner) -> Health:
         """Name a job that goes on by an older declaration, as its sink does with older columns."""
         try:
-            plan = self.sql(group="", shown=True).plan
+            plan = self.plan()
         except SchemaUnavailableError as error:
             return replace(found, faults={**found.faults, SCHEMAS: str(error)})
-        if not owner.plan or plan == owner.plan:
-            return found
-        what = f"it runs by plan `{owner.plan}`, and its declaration is now `{plan}`"
-        return replace(found, faults={**found.faults, CHANGED: what})
+        return replace(found, faults={**found.faults, **changed(owner.plan, plan)})
 
     def refuse_lost(self, owner: Owner) -> None:
         """Refuse what a job that is not known wrote, and another would write again; see `refuse_writers`."""

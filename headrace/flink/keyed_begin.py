@@ -25,12 +25,14 @@ class KeyedBegin:
         snapshot_id: The snapshot of the stream's table; the rows of later ones are followed.
         logged_ms: When it became the newest, by the table's log; it may have been so before.
         created_ms: The creation of the Paimon table.
+        schema_id: The schema of the stream's table then; None if an earlier version began.
 
     """
 
     snapshot_id: int
     logged_ms: int
     created_ms: int
+    schema_id: int | None = None
 
     @classmethod
     def of(cls, metadata: TableMetadata, *, created_ms: int) -> Self:
@@ -39,7 +41,10 @@ class KeyedBegin:
         log = metadata.snapshot_log
         logged_ms = log[-1].timestamp_ms if log else 0
         return cls(
-            snapshot_id=metadata.current_snapshot_id, logged_ms=logged_ms, created_ms=created_ms
+            snapshot_id=metadata.current_snapshot_id,
+            logged_ms=logged_ms,
+            created_ms=created_ms,
+            schema_id=metadata.current_schema_id,
         )
 
     @classmethod

@@ -17,7 +17,7 @@ from headrace.errors import (
 )
 from headrace.flink.client import JobOverview
 from headrace.flink.committed import begun
-from headrace.flink.health import NO_COMMIT, ORDER, REGISTRY, Health
+from headrace.flink.health import NO_COMMIT, ORDER, REGISTRY, WIDENED, Health, changed
 from headrace.flink.job_status import JobStatus
 from headrace.flink.keyed_begin import (
     KeyedBegin,
@@ -32,7 +32,7 @@ from headrace.flink.session import SESSION
 from headrace.flink.statements import JobSql
 from headrace.flink.table_job import TableJob
 from headrace.flink.unread import upserted
-from headrace.flink.widened import schema_at, widened
+from headrace.flink.widened import widened
 from headrace.flink_access import FlinkAccess
 from headrace.ingest.owner import Owner
 from headrace.interop.paimon.client import PaimonWarehouse
@@ -139,8 +139,7 @@ class KeyedJob(TableJob):
             found = opened(warehouse, name)
             if found is None:  # Flink and this process mean different folders
                 raise PaimonTableNotFoundError(name, known=tuple(warehouse.names()))
-        self._refuse_other_lake(found)
-        refuse_unfit(found, self.shape, subject=self.subject)
+        self._refuse_unfit(found)
         return found
 
     def _refuse_other_lake(self, found: PaimonTable) -> None:
@@ -186,7 +185,7 @@ class KeyedJob(TableJob):
         found = super().health_of(job, owner)
         no_fault = (NO_COMMIT, ORDER)
         faults = {name: what for name, what in found.faults.items() if name not in no_fault}
-        faults |= self._of_others()
+        faults |= self._of_others(owner)
         try:
             removed = removed_since(self.table, self.begin)
         except DatabaseUnavailableError as error:
@@ -196,14 +195,18 @@ class KeyedJob(TableJob):
             faults[REMOVED] = f"{removed}: hand it to headrace, drop it, and hand it to Flink again"
         return replace(found, committed=found.checkpoint, faults=faults)
 
-    def _of_others(self) -> dict[str, str]:
-        """Name what other programs did to the Paimon table, or why that is not known."""
+    def _of_others(self, owner: Owner) -> dict[str, str]:
+        """Name what other programs did to the Paimon table, or why that is not known.
+
+        Where the declaration changed, the table differs by that: `declaration-changed` says so.
+        """
         try:
             found = opened(PaimonWarehouse.open(self.lake.settings), self.shape.name)
             if found is None:
                 return {}  # the job fails by itself
             snapshots = found.snapshots()
-            refuse_other_shape(found.definition, self.shape, subject=self.subject)
+            if not changed(owner.plan, self.plan()):
+                refuse_other_shape(found.definition, self.shape, subject=self.subject)
         except PaimonTableDiffersError as error:
             return {ALTERED: error.message}
         except (PaimonMissingError, PaimonReadError, PaimonWarehouseError) as error:
@@ -214,16 +217,33 @@ class KeyedJob(TableJob):
         what = f"snapshot {wrote[0]} of it is of a batch, as of a `delete`, and its job knows nothing of it"
         return {BATCH: f"{what}: hand it to headrace, drop it, and hand it to Flink again"}
 
-    def is_outgrown(self) -> bool:
-        """Whether a column of the stream's table became wider than the job can read."""
-        metadata = self.table.iceberg().metadata
+    def unfit(self) -> dict[str, str]:
+        """Name a column of the stream's table that became wider than the job can read."""
         found = widened(
-            metadata,
+            self.table.iceberg().metadata,
             table=str(self.table_name),
-            schema_id=schema_at(metadata, self.begin.snapshot_id),
+            schema_id=self.begin.schema_id,
+            snapshot_id=self.begin.snapshot_id,
             columns=self.stream.table_schema().names,
         )
-        return bool(found)
+        return {WIDENED: found} if found else {}
+
+    def refuse_begin(self) -> None:
+        """Refuse where no other job could begin, before the one that runs is cancelled for it.
+
+        Raises:
+            PaimonOtherLakeError: If the Paimon table keeps rows of another lake.
+            PaimonTableDiffersError: If it is not the declared one.
+            PaimonTableStaleError: If it has rows.
+
+        """
+        found = opened(PaimonWarehouse.open(self.lake.settings), self.shape.name)
+        if found is not None:
+            self._refuse_unfit(found)
+
+    def _refuse_unfit(self, found: PaimonTable) -> None:
+        self._refuse_other_lake(found)
+        refuse_unfit(found, self.shape, subject=self.subject)
 
     def refuse_writers(self, owner: Owner) -> None:
         """Let others write the stream's table: this job writes another one."""

@@ -31,7 +31,7 @@ from headrace.flink.job_status import JobStatus
 from headrace.flink.late import late_rows
 from headrace.flink.recovery import stop_job
 from headrace.flink.unread import unread_since, upserted
-from headrace.flink.widened import schema_at, widened
+from headrace.flink.widened import widened
 from headrace.ingest.owner import BATCH, FLINK, HEADRACE, Owner
 from headrace.tables.lake import LakeTable
 
@@ -76,12 +76,15 @@ class TableJob(FlinkJob):
             if begin.table_uuid not in ("", str(metadata.table_uuid)):
                 what = f"`{each.table}` was dropped and made again since its job began"
                 return {MADE_AGAIN: f"{what}, which can go on with the former one only"}
-            schema_id = begin.schema_id
-            if schema_id is None:
-                schema_id = schema_at(metadata, begin.snapshot_id)
-            what = widened(metadata, table=each.table, schema_id=schema_id, columns=each.columns)
-            if what:
-                return {WIDENED: f"{what}, which ends at a file of such values"}
+            found = widened(
+                metadata,
+                table=each.table,
+                schema_id=begin.schema_id,
+                snapshot_id=begin.snapshot_id,
+                columns=each.columns,
+            )
+            if found:
+                return {WIDENED: found}
         return {}
 
     def refuse_outgrown(self) -> None:
@@ -94,9 +97,9 @@ class TableJob(FlinkJob):
         for what in self.unfit().values():
             raise FollowedTableChangedError(self.subject, what=what)
 
-    def is_outgrown(self) -> bool:
-        """Whether the job of this epoch may fail for ever, so that it writes no savepoint."""
-        return bool(self.unfit())
+    def refuse_begin(self) -> None:
+        """Refuse where no other job could begin, before the one that runs is cancelled for it."""
+        self.declared()  # lists become no wider
 
     def hand_over(self) -> JobStatus:
         """Begin the job of a new epoch if the gateway is there; raises what `begin_again` does.
@@ -111,7 +114,7 @@ class TableJob(FlinkJob):
         self.gateway.check()
         owner = self.owner
         if owner.by == FLINK and self.unfit():
-            self.declared()  # it may refuse: lists become no wider
+            self.refuse_begin()
             self._cancel(owner)
         return self.begin_again()
 
@@ -140,7 +143,7 @@ class TableJob(FlinkJob):
         if owner.by == HEADRACE:
             return
         found = None if owner.by == BATCH else self.running(owner)
-        if owner.by == BATCH or self.is_outgrown() or (found and self._fails_again(found)):
+        if owner.by == BATCH or self.unfit() or (found and self._fails_again(found)):
             self._cancel(owner)
         elif found is not None:
             owner = self.stop()

@@ -13,12 +13,15 @@ from headrace.config import Settings
 from headrace.dml.delete import delete_where
 from headrace.errors import (
     DatabaseUnavailableError,
+    FlinkJobUnwellError,
+    FollowedTableChangedError,
     NoCheckpointError,
     PaimonTableDiffersError,
     PaimonTableStaleError,
     TableNotFoundError,
 )
-from headrace.flink.health import REGISTRY
+from headrace.flink import keyed_job
+from headrace.flink.health import CHANGED, REGISTRY, WIDENED
 from headrace.flink.keyed_begin import (
     KeyedBegin,
     opened,
@@ -29,6 +32,7 @@ from headrace.flink.keyed_begin import (
 )
 from headrace.flink.keyed_job import ALTERED, BATCH, REMOVED, UNREADABLE, KeyedJob
 from headrace.flink.keyed_sql import keyed_shape
+from headrace.flink.recovery import restore
 from headrace.flink.statements import JobSql
 from headrace.flink_access import FlinkAccess
 from headrace.ingest.owner import FLINK, Owner
@@ -42,7 +46,7 @@ from headrace.tables.commits.operations import Provenance, append, expire, move_
 from headrace.tables.lake import LakeTable
 from headrace.tables.refs.rollback import apply_rollback, plan_rollback
 from headrace.tables.writer import write_batches
-from tests.flink.keyed import contract_of, records
+from tests.flink.keyed import FIELDS, contract_of, records
 from tests.flink.replies import answering
 from tests.raising import refused
 
@@ -404,3 +408,44 @@ def test_a_job_begins_with_the_newest_snapshot_and_is_judged_by_what_came_after(
             replies["GET /jobs/overview"] = [(200, {"jobs": []})]
             job.submit()
     assert ("POST /v3/sessions/s/statements", {"statement": "i"}) in asked
+
+
+def test_a_column_that_became_wider_is_named_as_of_any_job_and_its_state_is_not_restored(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sql(job: KeyedJob, **_: object) -> JobSql:
+        return JobSql(setup=(), insert="i", plan=str(job.stream.table_schema()))
+
+    monkeypatch.setattr(KeyedJob, "sql", sql)
+    replies = REPLIES | RUNNING
+    with answering(replies) as (address, asked):
+        job = KeyedJob(lake, STREAM, access=FlinkAccess(uri=address, gateway_uri=address))
+        replies["GET /jobs/overview"] = starting(job)
+        add(lake)
+        filled(made(lake))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(
+                keyed_job, "refuse_unfit", lambda *_, **__: None
+            )  # its rows are the job's
+            job.submit()
+        for each in range(3):
+            add(lake, seed=each)
+        assert expire(table_of(lake), keep=1, before_ms=1 << 50)  # with what the job began with
+        fields = {**FIELDS, "small": {"type": "long"}}
+        job.stream = STREAM.model_validate({**STREAM.model_dump(), "fields": fields})
+        job.shape = keyed_shape(job.stream)
+        assert set(faults_of(job)) == {BATCH, CHANGED}  # of its contract, and of nobody else
+        declared(lake, job.stream)
+        with pytest.raises(FlinkJobUnwellError) as found:
+            job.check()
+        assert set(found.value.faults) == {BATCH, CHANGED, WIDENED}
+        assert found.value.faults[WIDENED].startswith("`small` of `raw.users` is `long`")
+        assert found.value.remedy is not None
+        assert "drop table raw.users" in found.value.remedy.advice
+        with refused(PaimonTableDiffersError, table=SHAPE.name):
+            job.hand_over()
+        replies["GET /jobs/overview"] = [(200, {"jobs": []})]
+        with refused(FollowedTableChangedError, subject=SUBJECT) as error:
+            restore(job)
+        assert error.value.remedy == found.value.remedy
+    assert not [path for path, _ in asked if path.startswith("PATCH")]
