@@ -230,7 +230,7 @@ def _run_demo_once(shared: Path) -> Path:
                 env=environment,
                 capture_output=True,
                 text=True,
-                timeout=280,
+                timeout=900,  # minutes of a busy CPU: this is against hanging
                 check=False,
             )
             assert done.returncode == 0, done.stdout + done.stderr

@@ -4,7 +4,6 @@ import contextlib
 import json
 import shutil
 import sqlite3
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,7 +20,6 @@ from headrace.definitions.load import load_streams
 from headrace.engines.extensions import load_iceberg_extension, open_in_memory
 from headrace.errors import FindingCode
 from headrace.iceberg.memo_catalog import MemoCatalog
-from headrace.identifiers import TableName
 from headrace.ingest import progress
 from headrace.ingest.progress import Phase, Progress
 from headrace.ingest.run import ingest
@@ -157,24 +155,6 @@ def test_no_table_is_begun_that_would_probably_end_too_late(
     monkeypatch.setattr(data, "_see", slowly)
     monkeypatch.setattr(data, "time", SimpleNamespace(monotonic=lambda: now_s))
     assert len(data.lake_facts(within_s=130).tables) == 2  # the third would end after 180
-
-
-def test_tabs_that_open_at_once_read_the_lake_once(
-    app: Open, full: Lake, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _ = app, full
-    listed: list[int] = []
-    locations = OpenLake.locations
-
-    def counting(lake: OpenLake) -> dict[TableName, str | None]:
-        listed.append(1)
-        return locations(lake)
-
-    monkeypatch.setattr(OpenLake, "locations", counting)
-    with ThreadPoolExecutor(5) as tabs:
-        found = list(tabs.map(lambda _: data.lake_facts(), range(5)))
-    assert len(listed) == 1
-    assert len({len(each.tables) for each in found}) == 1
 
 
 def test_a_page_opens_only_tables_that_changed(

@@ -3,6 +3,7 @@
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import streamlit as st
 from pydantic import SecretStr
 
 from headrace.api import Lake
+from headrace.identifiers import TableName
 from headrace.ingest.owner import FLINK, Owner
 from headrace.interop.paimon.facts import PaimonFiles
 from headrace.interop.paimon.table import PaimonTable
@@ -18,12 +20,14 @@ from headrace.serving import open as opening
 from headrace.serving.redis import RedisOnlineStore
 from headrace.standing import jobs
 from headrace.tables.commits.operations import move_properties
+from headrace.tables.lake import OpenLake
 from tests.interop.warehouses import users
 from tests.ui.conftest import Open
 from tests.ui.factories import fill
 from tests.ui.test_pages import texts
 from tests.waiting import WAIT_S
 from ui import data
+from ui.facts import LakeFacts
 from ui.server_data import ANSWER_S
 
 
@@ -152,3 +156,27 @@ def test_files_of_a_paimon_snapshot_are_counted_once(
     (found,) = data.lake_facts().paimon
     assert (found.files.files, found.snapshot_id) == (2, 2)
     assert counted == [1, 2]
+
+
+def test_tabs_that_open_at_once_read_the_lake_once(
+    app: Open, full: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _ = app, full
+    listed: list[int] = []
+    locations = OpenLake.locations
+
+    def counting(lake: OpenLake) -> dict[TableName, str | None]:
+        listed.append(1)
+        return locations(lake)
+
+    monkeypatch.setattr(OpenLake, "locations", counting)
+    together = threading.Barrier(5)  # what was read is kept for some seconds only
+
+    def tab(_: int) -> LakeFacts:
+        together.wait(WAIT_S)
+        return data.lake_facts()
+
+    with ThreadPoolExecutor(5) as tabs:
+        found = list(tabs.map(tab, range(5)))
+    assert len(listed) == 1
+    assert len({len(each.tables) for each in found}) == 1
