@@ -8,9 +8,15 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from confluent_kafka import Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
+from confluent_kafka import IsolationLevel, Producer, TopicPartition
+from confluent_kafka.admin import (  # it has no `__all__`
+    AdminClient,
+    NewPartitions,  # pyright: ignore[reportPrivateImportUsage]
+    NewTopic,  # pyright: ignore[reportPrivateImportUsage]
+    OffsetSpec,  # pyright: ignore[reportPrivateImportUsage]
+)
 
 from headrace.ingest.sources.base import Position, Records, SourcePartition
 from headrace.ingest.sources.holes import AcceptedGap
@@ -18,6 +24,7 @@ from headrace.ingest.sources.kafka import KafkaSource
 from headrace.ingest.sources.kafka_reader import KafkaReader
 from infra.launcher import kafka, run
 from infra.launcher.cluster import Cluster
+from tests.waiting import wait_until
 
 RUNNING = "HEADRACE_TEST_CLUSTER"
 
@@ -86,6 +93,23 @@ class Topic:
         made = self.producer(**{"transactional.id": uuid.uuid4().hex, **more})
         made.init_transactions(20)
         return made
+
+    def settle(self) -> None:
+        """Wait until each transaction that ended has its marker, which the broker writes after its answer.
+
+        Until then readers of what is committed see an earlier end. None may be open.
+        """
+        admin = self.admin()
+        numbers = admin.list_topics(self.name, timeout=20).topics[self.name].partitions
+        newest: Any = OffsetSpec.latest()  # None, by its annotation
+        latest = {TopicPartition(self.name, number): newest for number in numbers}
+
+        def ends(level: IsolationLevel) -> dict[int, int]:
+            asked = admin.list_offsets(latest, isolation_level=level)
+            return {at.partition: each.result(20).offset for at, each in asked.items()}
+
+        committed, all_there = IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED
+        assert wait_until(lambda: ends(committed) == ends(all_there))
 
     def send(
         self, producer: Producer, values: Sequence[bytes], *, partition: int = 0, key: bytes = b""

@@ -64,6 +64,7 @@ def test_a_drain_ends_behind_a_commit_marker_and_passes_it(cluster: Cluster) -> 
     producer.begin_transaction()
     topic.send(producer, values(7), partition=1)
     producer.abort_transaction(20)
+    topic.settle()
     begun_s = time.monotonic()
     parts = topic.drain()
     assert time.monotonic() - begun_s < 60
@@ -91,6 +92,7 @@ def test_aborted_and_committed_transactions_of_two_producers_are_told_apart(
             else:
                 producer.commit_transaction(20)
                 wanted += some
+    topic.settle()
     parts = topic.drain()
     assert sorted(read(parts)) == sorted(wanted)
     end = parts[-1].end.offset
@@ -112,6 +114,7 @@ def test_an_open_transaction_holds_the_end_back_and_nothing_of_it_is_read(
     before = topic.drain()
     assert read(before) == values(5)
     producer.commit_transaction(20)
+    topic.settle()
     after = topic.drain({SourcePartition(topic.name): before[-1].end})
     assert read(after) == values(5, first=5)
 
@@ -296,6 +299,7 @@ def test_thirty_kills_beside_transactions_lose_and_double_nothing(
         servers = kafka.servers(cluster)
         caught += killed_at_random(lake.settings, stream, servers, kills=3, seed=step)
     assert caught > 5
+    topic.settle()
     ingest(lake, stream, source=KafkaSource(topic.name, topic.settings))
     taken(lake, stream)
     good = {tuple(map(int, name.split("-"))) for name in rows_of(lake, stream)["id"].to_pylist()}

@@ -51,16 +51,19 @@ def kill_after_first_model(servers: Servers, settings: Settings) -> None:
     servers.kill("trino")
 
 
-def kill_in_the_next_insert(servers: Servers, patch: pytest.MonkeyPatch) -> None:
-    """Let Trino end soon after it has taken a statement that writes, however fast it is."""
+def kill_in_the_next_insert(
+    servers: Servers, patch: pytest.MonkeyPatch, killers: list[threading.Timer]
+) -> None:
+    """Let Trino end once, soon after it has taken a statement that writes, however fast it is."""
     pages = TrinoClient.pages
 
     def and_kill(
         self: TrinoClient, sql: str, *, session: Mapping[str, str] | None = None
     ) -> Generator[Page]:
         for number, page in enumerate(pages(self, sql, session=session)):
-            if number == 0 and sql.startswith("insert"):
-                threading.Timer(SOON_S, servers.kill, ["trino"]).start()
+            if number == 0 and sql.startswith("insert") and not killers:
+                killers.append(threading.Timer(SOON_S, servers.kill, ["trino"]))
+                killers[0].start()
             yield page
 
     patch.setattr(TrinoClient, "pages", and_kill)
@@ -90,19 +93,21 @@ def test_builds_that_trino_did_not_live_to_finish_are_finished_by_the_next(
         assert build_features(settings).changed
         assert not build_features(settings).changed
 
-        watch = load_sample_sets(settings)["watch"]
+        watch, killers = load_sample_sets(settings)["watch"], list[threading.Timer]()
         with (
             monkeypatch.context() as patch,
             pytest.raises(EngineUnavailableError) as of_samples,
         ):
-            build(lake, watch, progress=lambda _: kill_in_the_next_insert(servers, patch))
+            build(lake, watch, progress=lambda _: kill_in_the_next_insert(servers, patch, killers))
         assert of_samples.value.query_id
         samples = lake.table(watch.table)
-        assert len(lake.registry.commits(str(samples.name))) == 1
+        landed = len(lake.registry.commits(str(samples.name)))
+        assert landed >= 1  # more where the insert ended before Trino did
         while servers.cluster.pid("trino") is not None:
             time.sleep(0.1)
         servers.start("trino")
         assert content(lake) == expected
         assert duplicate_ids(samples.head(), settings=settings).count == 0
         assert leaks(samples.head(), settings=settings).count == 0
+        assert landed < len(samples.head().partitions)
         assert len(lake.registry.commits(str(samples.name))) == len(samples.head().partitions)
