@@ -210,7 +210,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Begin the demo in the background: every worker would wait for it at some time."""
     is_wanted = any("demo_lake" in getattr(item, "fixturenames", ()) for item in session.items)
     if is_wanted and os.environ.get("PYTEST_XDIST_WORKER") == "gw0":
-        shared = _shared_folder(session.config._tmp_path_factory)
+        factory: pytest.TempPathFactory = session.config._tmp_path_factory  # pyright: ignore[reportAttributeAccessIssue]  (of a plugin)
+        shared = _shared_folder(factory)
         threading.Thread(target=_run_demo_once, args=(shared,), daemon=True).start()
 
 
