@@ -126,10 +126,10 @@ def stop(
     gaps = _gaps(name, accept_gap)
     facts: dict[str, object] = {"stream": name}
     if is_table(name):
-        with table_job(name) as job, waiting(f"{name}: waiting for its savepoint"):
+        with table_job(name) as job, waiting(f"{name}: waiting for its savepoint") as job.say:
             owner = job.stop()
     else:
-        with stream_job(name) as job, waiting(f"{name}: waiting for its savepoint"):
+        with stream_job(name) as job, waiting(f"{name}: waiting for its savepoint") as job.say:
             owner, found = recovery.stop(job, accepted=gaps)
         facts["records"] = found.records
     out.facts({**facts, "savepoint": owner.savepoint})
@@ -195,12 +195,12 @@ def handover(
     gaps = _gaps(name, accept_gap)
     out, what = output_of(output), f"{name}: handing it to {to}"
     if is_table(name):
-        with table_job(name) as job, waiting(what):
+        with table_job(name) as job, waiting(what) as job.say:
             found = job.hand_over() if to is Side.FLINK else job.release()
             owner = job.owner
         by, epoch = owner.by, owner.epoch
     else:
-        with stream_job(name) as job, waiting(what):
+        with stream_job(name) as job, waiting(what) as job.say:
             hand = to_flink if to is Side.FLINK else to_headrace
             done = hand(job, accepted=gaps)
         by, epoch, found = done.owner, done.epoch, done.job

@@ -213,6 +213,26 @@ class FlinkStopError(LakeError):
         )
 
 
+class JobFailsAgainError(LakeError):
+    """A job that is asked to stop fails again and again for one reason, and writes no savepoint."""
+
+    def __init__(self, stream: str, *, job: str, times: int, root: str) -> None:
+        self.stream, self.job, self.times, self.root = stream, job, times, root
+        cancel = "else cancel it" if "." in stream else "else cancel it in Flink, then"
+        super().__init__(
+            f"job `{job}` of {shown(stream)} failed {times} times while it was asked to stop, each time "
+            f"because of {root or 'nothing that is known'}",
+            state=f"it starts again and again; {_LEFT}",
+            remedy=Remedy(
+                advice="repair what is named, then stop it",
+                command=("flink", "stop", stream),
+                otherwise=(
+                    Remedy.run("flink", "handover", stream, "--to", "headrace", advice=cancel),
+                ),
+            ),
+        )
+
+
 class JobChangedError(LakeError):
     """The contract, and so the plan of its job, is another than that of a checkpoint."""
 

@@ -204,11 +204,27 @@ class JobManager:
         return _ask(self.address, method, path, body, answer_s_max=self._answer_s_max)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """A failure of a job: when it was by the JobManager's clock, and its innermost cause."""
+
+    at_ms: int
+    root: str
+
+
+def failures_in(exceptions: Mapping[str, Any]) -> tuple[Failure, ...]:
+    """Return the failures of a job that the JobManager still has, the newest first."""
+    entries = (exceptions.get("exceptionHistory") or {}).get("entries") or ()
+    return tuple(
+        Failure(at_ms=int(each["timestamp"]), root=_root(each.get("stacktrace", "")))
+        for each in entries
+    )
+
+
 def root_exception(exceptions: Mapping[str, Any]) -> str:
     """Return the innermost cause of a job's newest failure; empty if there was none."""
-    entries = (exceptions.get("exceptionHistory") or {}).get("entries") or []
-    text = entries[0].get("stacktrace", "") if entries else exceptions.get("root-exception") or ""
-    return _root(text)
+    newest = next(iter(failures_in(exceptions)), None)
+    return _root(exceptions.get("root-exception") or "") if newest is None else newest.root
 
 
 def _root(trace: str) -> str:

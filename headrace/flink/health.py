@@ -1,10 +1,10 @@
 """What is wrong with a job of Flink that runs, from what its JobManager says; pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from headrace.flink.client import root_exception
+from headrace.flink.client import failures_in, root_exception
 
 RESTARTS_MAX = 3  # within the window
 RESTARTS_WINDOW_MS = 10 * 60 * 1000
@@ -57,10 +57,8 @@ def health(
 ) -> Health:
     """Judge a job by what the JobManager says of its failures and checkpoints."""
     root = root_exception(exceptions)
-    entries: Sequence[Mapping[str, Any]] = (exceptions.get("exceptionHistory") or {}).get(
-        "entries"
-    ) or []
-    restarts = sum(now_ms - int(each["timestamp"]) < RESTARTS_WINDOW_MS for each in entries)
+    failed_ms = [each.at_ms for each in failures_in(exceptions)]
+    restarts = sum(now_ms - at_ms < RESTARTS_WINDOW_MS for at_ms in failed_ms)
     completed = (checkpoints.get("latest") or {}).get("completed") or {}
     # of a copy: what is in the table is complete
     number = max(int(completed.get("id") or 0), committed)

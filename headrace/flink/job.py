@@ -1,7 +1,7 @@
 """A job of Flink: submitted once, watched, stopped with a savepoint, and started again from one."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from pyiceberg.table.metadata import TableMetadata
@@ -17,6 +17,7 @@ from headrace.flink.job_status import JobStatus
 from headrace.flink.places import access_of
 from headrace.flink.session import SESSION
 from headrace.flink.statements import JobSql
+from headrace.flink.stopping import silent
 from headrace.flink.turns import turn
 from headrace.flink_access import FlinkAccess
 from headrace.identifiers import TableName
@@ -34,6 +35,7 @@ class FlinkJob(ABC):
     topic_id: str = ""  # as of the statements written last
     subject: str
     table_name: TableName
+    say: Callable[[str], None] = staticmethod(silent)  # is told what a command waits for
 
     def __init__(self, lake: OpenLake, *, access: FlinkAccess | None = None) -> None:
         self.lake = lake

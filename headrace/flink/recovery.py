@@ -7,6 +7,7 @@ from headrace.errors import (
     CommitsExpiredError,
     FlinkStopError,
     JobChangedError,
+    JobFailsAgainError,
     NoCheckpointError,
     OldCheckpointError,
 )
@@ -36,6 +37,7 @@ def stop(job: StreamJob, *, accepted: Sequence[AcceptedGap] = ()) -> tuple[Owner
 
     Raises:
         FlinkJobLostError: If it does not run, and was not stopped.
+        JobFailsAgainError: If it failed again and again for one reason meanwhile.
         FlinkStopError: If it ended otherwise than by its savepoint.
         RecordsMissingError: If the table lacks records before the last one it has.
         OffsetGapError: If the topic deleted records that are not there; the job is stopped all the same.
@@ -49,6 +51,7 @@ def stop_job(job: FlinkJob) -> Owner:
 
     Raises:
         FlinkJobLostError: If it does not run, and was not stopped.
+        JobFailsAgainError: If it failed again and again for one reason meanwhile.
         FlinkStopError: If it ended otherwise than by its savepoint; if it wrote one all the same, `restore`
             starts from it.
 
@@ -64,7 +67,7 @@ def stop_job(job: FlinkJob) -> Owner:
 
 
 def _stop(job: FlinkJob, owner: Owner, found: JobOverview) -> Owner:
-    ended = stop_with_savepoint(job.manager, found.id)
+    ended = stop_with_savepoint(job.manager, found.id, say=job.say)
     if ended.savepoint:
         location = f"{_savepoints(job)}/{ended.savepoint.rstrip('/').rpartition('/')[2]}"
         saved = savepoint_at(job.table, location)
@@ -74,9 +77,14 @@ def _stop(job: FlinkJob, owner: Owner, found: JobOverview) -> Owner:
         job.set_owner(owner, stopped)
         return stopped
     # it ended after its savepoint: one of its tables may have what is in it, so no older state will do
-    if job.running(owner) is None and (saved := _newest(job, owner)[1]) is not None:
+    runs = job.running(owner) is not None
+    if not runs and (saved := _newest(job, owner)[1]) is not None:
         job.set_owner(owner, replace(owner, savepoint=saved.location, checkpoint=saved.number))
-    root = root_exception(job.manager.ask(f"/jobs/{found.id}/exceptions"))
+    if runs and ended.alike:
+        times, root = len(ended.alike), ended.alike[0].root
+        raise JobFailsAgainError(job.subject, job=job.name(owner), times=times, root=root)
+    exceptions = f"/jobs/{found.id}/exceptions"
+    root = root_exception(job.manager.ask(exceptions)) if runs else job.manager.why_ended(found.id)
     why = "; ".join(dict.fromkeys(each for each in (ended.why, root) if each))
     raise FlinkStopError(job.subject, job=job.name(owner), detail=why)
 

@@ -35,6 +35,12 @@ EXAMPLES: tuple[errors.LakeError, ...] = (
     errors.HandoverError("clicks", "an ingester was interrupted"),
     errors.FollowedTableChangedError("features.clicks", what="`n` of `raw.clicks` is `long`"),
     errors.JobChangedError("clicks", expected="0a1b", found="2c3d"),
+    errors.JobFailsAgainError(
+        "clicks",
+        job="headrace clicks epoch 3",
+        times=5,
+        root="java.net.ConnectException: Connection refused",
+    ),
     errors.JobNotStartedError("clicks", epoch=3),
     errors.JobStartsError("clicks"),
     errors.JobRunsError("clicks", job="headrace clicks epoch 3", job_id="0a1b2c"),

@@ -4,6 +4,7 @@ import contextlib
 import json
 from collections.abc import Generator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -107,8 +108,8 @@ def test_lost_records_are_accepted_of_a_stream_alone(
         raise StreamOwnedError("things", owner=HEADRACE, epoch=0, wanted=FLINK)
 
     @contextlib.contextmanager
-    def named(name: str) -> Generator[str]:
-        yield name
+    def named(_: str) -> Generator[SimpleNamespace]:
+        yield SimpleNamespace()
 
     monkeypatch.setattr(recovery, "stop", take)
     monkeypatch.setattr(handover, "to_headrace", take)

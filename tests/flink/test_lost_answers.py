@@ -134,7 +134,7 @@ def test_a_job_whose_submission_had_no_answer_is_known_once_it_is_stopped(
     lake: Lake, table: LakeTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended = Stopped(savepoint=savepoint(lake, "savepoint-c0-1", savepoint_of(10)), why="")
-    monkeypatch.setattr(recovery, "stop_with_savepoint", lambda *_: ended)
+    monkeypatch.setattr(recovery, "stop_with_savepoint", lambda *_, **__: ended)
     folder = {"key": "execution.checkpointing.savepoint-dir", "value": saved_in(lake)}
     replies = {**REPLIES, "GET /jobmanager/config": [(200, [folder])]}
     with answering(replies) as (address, _):

@@ -12,12 +12,13 @@ from headrace.errors import (
     FlinkStopError,
     FlinkUnavailableError,
     JobChangedError,
+    JobFailsAgainError,
     NoCheckpointError,
     OldCheckpointError,
 )
 from headrace.flink import recovery
 from headrace.flink.begin import Begin
-from headrace.flink.client import JobOverview
+from headrace.flink.client import Failure, JobOverview
 from headrace.flink.recovery import restore
 from headrace.flink.statements import JobSql
 from headrace.flink.stopping import Stopped
@@ -53,6 +54,7 @@ def stopped(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[ViewJ
         "POST /v3/sessions/5f/statements": [(200, {"operationHandle": "7a"})],
         "GET /v3/sessions/5f/operations/7a/result/0?rowFormat=JSON": [(200, {"jobID": "c1"})],
         "DELETE /v3/sessions/5f": [(200, {})],
+        "GET /jobs/c0": [(200, {"state": "FAILED"})],
         "GET /jobs/c0/exceptions": [(200, {"root-exception": "java.sql.SQLException: closed"})],
         "GET /jobmanager/config": [
             (
@@ -193,10 +195,26 @@ def test_a_job_that_did_not_stop_cleanly_stays_the_owner(
     runs = Owner(by=FLINK, epoch=1, jobs=("c0",), plan="p1")
     job.set_owner(STOPPED, runs)
     monkeypatch.setattr(ViewJob, "running", lambda *_: RUNNING)
-    monkeypatch.setattr(recovery, "stop_with_savepoint", lambda *_: FAILED)
+    monkeypatch.setattr(recovery, "stop_with_savepoint", lambda *_, **__: FAILED)
     detail = "its state is FAILED; java.sql.SQLException: closed"
     with refused(FlinkStopError, stream=VIEW, detail=detail):
         job.stop()
+    assert job.owner == runs
+
+
+def test_a_job_that_fails_for_ever_is_named_with_its_reason_and_stays_the_owner(
+    stopped: tuple[ViewJob, Asked], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, _ = stopped
+    runs = Owner(by=FLINK, epoch=1, jobs=("c0",), plan="p1")
+    job.set_owner(STOPPED, runs)
+    monkeypatch.setattr(ViewJob, "running", lambda *_: RUNNING)
+    given_up = Stopped(savepoint="", why="", alike=(Failure(at_ms=1, root="no room"),) * 5)
+    monkeypatch.setattr(recovery, "stop_with_savepoint", lambda *_, **__: given_up)
+    with refused(JobFailsAgainError, stream=VIEW, times=5, root="no room") as error:
+        job.stop()
+    assert error.value.remedy is not None
+    assert error.value.remedy.lines[-1] == f"headrace flink handover {VIEW} --to headrace"
     assert job.owner == runs
 
 
@@ -210,7 +228,7 @@ def test_a_job_that_ended_after_its_savepoint_is_restored_from_it(
     found = [RUNNING]
     monkeypatch.setattr(ViewJob, "running", lambda *_: found.pop() if found else None)
     monkeypatch.setattr(ViewJob, "committed", lambda *_: 10)
-    monkeypatch.setattr(recovery, "stop_with_savepoint", lambda *_: FAILED)
+    monkeypatch.setattr(recovery, "stop_with_savepoint", lambda *_, **__: FAILED)
     checkpoint(job.lake, 9)
     location = savepoint(job.lake, "savepoint-c0-2", savepoint_of(10))
     with refused(FlinkStopError, stream=VIEW):
@@ -230,7 +248,7 @@ def test_the_number_of_a_savepoint_is_read_from_its_files(
     monkeypatch.setattr(ViewJob, "running", lambda *_: RUNNING)
     location = savepoint(job.lake, "savepoint-c0-2", None)
     ended = Stopped(savepoint=location.replace("file://", "file:"), why="")  # as Flink writes it
-    monkeypatch.setattr(recovery, "stop_with_savepoint", lambda *_: ended)
+    monkeypatch.setattr(recovery, "stop_with_savepoint", lambda *_, **__: ended)
     with refused(NoCheckpointError, stream=VIEW, folder=ended.savepoint):
         job.stop()
     assert job.owner.savepoint == ""

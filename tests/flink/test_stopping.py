@@ -1,16 +1,18 @@
 """A job is asked to stop until it does, as long as it comes back from what failed; recorded replies."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from headrace.flink import stopping
 from headrace.flink.client import JobManager
-from headrace.flink.stopping import Stopped, stop_with_savepoint
+from headrace.flink.stopping import ALIKE_MAX, Stopped, stop_with_savepoint
 from headrace.flink_access import FlinkAccess
 from tests.flink.replies import answering
 
 JOB, STOP, SAVEPOINT = "GET /jobs/c1", "POST /jobs/c1/stop", "GET /jobs/c1/savepoints/r1"
+STATE, FAILURES = "GET /jobs/c1/status", "GET /jobs/c1/exceptions"
 NOT_EXECUTED = (
     "org.apache.flink.util.SerializedThrowable: java.util.concurrent.CompletionException\n"
     "Caused by: org.apache.flink.runtime.checkpoint.CheckpointException: Checkpoint triggering task "
@@ -31,15 +33,40 @@ def savepoint(*, location: str = "", failure: str = "") -> Reply:
 WRITTEN = savepoint(location="s3://lake/s-1")
 
 
+def failed(*roots: str) -> Reply:
+    """Return what is said of failures, the newest first."""
+    entries = [
+        {"timestamp": len(roots) - number, "stacktrace": f"job failed\nCaused by: {root}\n"}
+        for number, root in enumerate(roots)
+    ]
+    return (200, {"exceptionHistory": {"entries": entries}})
+
+
 def stopped(
-    jobs: list[Reply], savepoints: list[Reply], monkeypatch: pytest.MonkeyPatch, *, seconds: float
+    jobs: list[Reply],
+    savepoints: list[Reply],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    seconds: float,
+    failures: Sequence[Reply] = (),
+    said: list[str] | None = None,
 ) -> tuple[Stopped, int]:
-    """Stop a job that answers so; return what came of it, and how often it was asked to."""
+    """Stop a job that answers so; return what came of it, and how often it was asked to.
+
+    Its tasks are told from a copy, and its state is not.
+    """
     monkeypatch.setattr(stopping, "_POLL_S", 0.01)
-    replies = {JOB: jobs, STOP: [(202, {"request-id": "r1"})], SAVEPOINT: savepoints}
+    replies = {
+        STATE: [(200, {"status": body["state"]}) for _, body in jobs],
+        JOB: [each for each in jobs if each[1]["state"] == "RUNNING"],
+        STOP: [(202, {"request-id": "r1"})],
+        SAVEPOINT: savepoints,
+        FAILURES: [*failures] or [(200, {})],
+    }
     with answering(replies) as (address, asked):
         manager = JobManager(FlinkAccess(uri=address, gateway_uri=address))
-        found = stop_with_savepoint(manager, "c1", seconds=seconds)
+        told = [] if said is None else said
+        found = stop_with_savepoint(manager, "c1", seconds=seconds, say=told.append)
     return found, sum(key == STOP for key, _ in asked)
 
 
@@ -122,4 +149,32 @@ def test_the_reason_of_the_last_failure_is_named(monkeypatch: pytest.MonkeyPatch
     found, asked = stopped(jobs, [failed], monkeypatch, seconds=60)
     assert found.savepoint == ""
     assert "is not being executed at the moment" in found.why
+    assert asked == 1
+
+
+def test_a_job_that_fails_for_ever_for_one_reason_is_given_up_and_each_failure_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    away = [f"java.lang.NumberFormatException: '{each}'" for each in range(ALIKE_MAX + 1)]
+    failures = [failed(*away[:count]) for count in range(1, ALIKE_MAX + 2)]  # one is of before
+    said = list[str]()
+    found, asked = stopped(
+        [job("RESTARTING")], [], monkeypatch, seconds=60, failures=failures, said=said
+    )
+    assert [each.root for each in found.alike] == away[:ALIKE_MAX]
+    assert (found.savepoint, asked) == ("", 0)
+    assert said == [
+        f"it failed {count} times meanwhile, at last because of {away[0]}"
+        for count in range(1, ALIKE_MAX + 1)
+    ]
+
+
+def test_a_job_that_fails_for_several_reasons_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Another reason than before: something changes, and it may come back."""
+    jobs = [*[job("RESTARTING")] * 3, job("RUNNING"), job("FINISHED")]
+    failures = [(200, {}), failed("no worker", *["no catalog"] * (ALIKE_MAX - 1))]
+    found, asked = stopped(jobs, [WRITTEN], monkeypatch, seconds=60, failures=failures)
+    assert found == Stopped(savepoint="s3://lake/s-1", why="")
     assert asked == 1
