@@ -4,7 +4,7 @@ import datetime as dt
 import decimal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,6 +14,8 @@ import requests
 from headrace.api import Lake
 from headrace.config import Settings
 from headrace.engines.trino import TrinoEngine
+from headrace.engines.trino_insert import InsertPlan
+from headrace.engines.trino_stage import Answered, Clone
 from headrace.errors import (
     ContractError,
     CorruptFileError,
@@ -32,10 +34,15 @@ from tests.cluster.servers import Servers
 from tests.cluster.trino_lakes import FILES, engine_of, on_servers, shared_lake
 from tests.contract.test_engine import numbers
 from tests.tables.factories import START, UTC_US, add, events, events_table, ids_of
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.cluster
 
 SLOW = "select a.n as id, '' as name, cast(null as array(bigint)) as tags, event_time from given, many a, many b"
+
+WRITES = (
+    "select count(*) from system.runtime.queries where state = 'RUNNING' and query like 'insert%'"
+)
 
 
 @pytest.fixture
@@ -55,6 +62,18 @@ def staged(lake: Lake) -> list[str]:
     if not lake.catalog.namespace_exists(STAGING_NAMESPACE):
         return []
     return [name for _, name in lake.catalog.list_tables(STAGING_NAMESPACE)]
+
+
+def once_it_writes(servers: Servers, act: Callable[[], object]) -> threading.Thread:
+    """Do something as soon as the server runs a statement that writes, however long that takes to come."""
+
+    def wait() -> None:
+        assert wait_until(lambda: servers.query(WRITES) != [[0]])
+        act()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    return thread
 
 
 def data_files(lake: Lake) -> set[str]:
@@ -186,9 +205,10 @@ def test_a_late_commit_of_another_query_is_neither_adopted_nor_left(
     table = events_table(lake)
     engine.bind_arrow("given", pa.Table.from_batches([events([1, 2])]))
     with engine.staging.clone(table) as clone:
-        sql = f"insert into {FILES}.{clone.name.sql} select * from {FILES}.{engine._staged['given'].sql}"
+        given = engine._staged["given"].sql  # pyright: ignore[reportPrivateUsage]
+        sql = f"insert into {FILES}.{clone.name.sql} select * from {FILES}.{given}"
         servers.query(sql)
-        mine = engine._inserted(clone, "select * from given", _all_columns(table))
+        mine = inserted(engine, clone, table)
         servers.query(sql)
         files = clone.adopt(mine)
     operations.append(table, files, provenance=Provenance())
@@ -203,7 +223,7 @@ def test_who_drops_a_clone_takes_none_of_its_adopted_files(
     table = events_table(lake)
     engine.bind_arrow("given", pa.Table.from_batches([events([1, 2])]))
     with engine.staging.clone(table) as clone:
-        answers = engine._inserted(clone, "select * from given", _all_columns(table))
+        answers = inserted(engine, clone, table)
         operations.append(table, clone.adopt(answers), provenance=Provenance())
         drop = f"table {FILES}.{clone.name.sql}"
         if what == "schema":
@@ -257,7 +277,8 @@ def test_a_query_that_is_refused_writes_nothing_and_names_the_column(
         )
     assert caught.value.column == "id"
     assert data_files(lake) == before
-    assert staged(lake) == [engine._staged["given"].name]
+    given = engine._staged["given"]  # pyright: ignore[reportPrivateUsage]
+    assert staged(lake) == [given.name]
 
 
 def test_interrupting_a_write_ends_the_query_on_the_server_and_adopts_nothing(
@@ -266,16 +287,11 @@ def test_interrupting_a_write_ends_the_query_on_the_server_and_adopts_nothing(
     table = events_table(lake)
     engine.bind_arrow("given", pa.Table.from_batches([events([1])]))
     engine.bind_arrow("many", numbers(100_000))
-    timer = threading.Timer(2.0, engine.cancel)
-    timer.start()
+    canceller = once_it_writes(servers, engine.cancel)
     with pytest.raises(QueryCancelledError):
         engine.write(SLOW, into=table)
-    timer.join()
-    running = "select count(*) from system.runtime.queries where state = 'RUNNING' and query like 'insert%'"
-    deadline = time.monotonic() + 20
-    while servers.query(running) != [[0]] and time.monotonic() < deadline:
-        time.sleep(0.5)
-    assert servers.query(running) == [[0]]
+    canceller.join()
+    assert wait_until(lambda: servers.query(WRITES) == [[0]])
     assert ids_of(table) == []
     assert {p for p in data_files(lake) if STAGING_NAMESPACE not in p} == set()
 
@@ -312,11 +328,10 @@ def test_trino_killed_in_the_middle_of_a_write_adopts_nothing_and_the_next_write
     with engine_of(lake.settings) as engine:
         engine.bind_arrow("given", pa.Table.from_batches([events([7])]))
         engine.bind_arrow("many", numbers(100_000))
-        timer = threading.Timer(2.0, servers.kill, ["trino"])
-        timer.start()
+        killer = once_it_writes(servers, lambda: servers.kill("trino"))
         with pytest.raises(EngineUnavailableError) as caught:
             engine.write(SLOW, into=table)
-        timer.join()
+        killer.join()
         assert caught.value.query_id
     assert staged(lake) == []
     servers.start("trino")
@@ -329,7 +344,8 @@ def test_trino_killed_in_the_middle_of_a_write_adopts_nothing_and_the_next_write
     assert ids_of(table) == [1, 2, 3]
 
 
-def _all_columns(table: LakeTable) -> object:
-    from headrace.engines.trino_insert import InsertPlan
-
-    return InsertPlan(columns=tuple((name, f'"{name}"') for name in table.head().schema.names))
+def inserted(engine: TrinoEngine, clone: Clone, table: LakeTable) -> list[Answered]:
+    """Insert all that is given into a clone: a step of `write`, between which another may come."""
+    columns = tuple((name, f'"{name}"') for name in table.head().schema.names)
+    plan = InsertPlan(columns=columns)
+    return engine._inserted(clone, "select * from given", plan)  # pyright: ignore[reportPrivateUsage]
