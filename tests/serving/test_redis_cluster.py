@@ -20,12 +20,14 @@ from tests.redis_server import redis_server
 from tests.waiting import WAIT_S
 
 pytestmark = pytest.mark.slow
+FURTHER = 10_000  # how much higher a node listens for others
+CONNECTIONS = 32_768  # the first port that connections get
 
 
 @pytest.fixture
 def node(tmp_path: Path) -> Iterator[str]:
     """Start a server in cluster mode, which listens for others 10,000 ports higher."""
-    port = free_port()
+    port = next(port for port in iter(free_port, 0) if port + FURTHER < CONNECTIONS)
     command = [program(), "--port", str(port), "--cluster-enabled", "yes", "--save", ""]
     server = subprocess.Popen([*command, "--bind", "127.0.0.1"], cwd=tmp_path)
     try:

@@ -47,7 +47,7 @@ def test_a_partition_that_stands_still_gets_one_new_connection(
     cluster.produce(TOPIC, values(10))
     made: list[Consumer] = []
     stalled_s = (
-        3.0 if deaf == 1 else 0.2
+        8.0 if deaf == 1 else 0.2
     )  # the one that is not deaf has so long for its first record
 
     def make(config: dict[str, object]) -> Consumer:
