@@ -265,6 +265,10 @@ def test_a_record_that_cannot_be_written_is_counted_and_the_log_goes_on(tmp_path
     assert (log.written, log.dropped) == (1, 2)
     (path,) = (tmp_path / "served").iterdir()
     assert json.loads(path.read_text()) == {"item": 1}
+    lost = ServingLog(tmp_path / "lost", fields=("item",), every_s=0.01)
+    lost.note("ctr", [{"item": object()}], _empty())
+    lost.close()
+    assert not (tmp_path / "lost").exists()  # no file without a line
 
 
 def test_a_file_of_the_log_that_failed_leaves_nothing(

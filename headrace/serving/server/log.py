@@ -125,7 +125,8 @@ class ServingLog:
             batch, ended = self._batch(first)
             lines = [line for record in batch if (line := _line(record)) is not None]
             try:
-                self._appear(lines)
+                if lines:  # else there is no file to take
+                    self._appear(lines)
                 written = len(lines)
             except Exception:  # noqa: BLE001  (the next batch is tried again)
                 _LOG.exception("records of the serving log are lost")
