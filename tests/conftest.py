@@ -4,8 +4,8 @@ import fcntl
 import gc
 import os
 import re
+import shlex
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Generator, Iterator, Mapping
@@ -226,7 +226,7 @@ def _run_demo_once(shared: Path) -> Path:
         fcntl.flock(handle, fcntl.LOCK_EX)
         if not printed.exists():
             done = subprocess.run(
-                [sys.executable, "-m", "demo.run"],
+                shlex.split(quick_start()[0]),
                 cwd=ROOT,
                 env=environment,
                 capture_output=True,
