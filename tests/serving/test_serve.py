@@ -10,13 +10,17 @@ import sys
 import threading
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
+from click.testing import Result
+from typer.testing import CliRunner
 
+from headrace.cli.main import make_app
 from headrace.config import Settings
 from headrace.errors import ServerAddressError
 from headrace.serving.server import run
@@ -54,6 +58,18 @@ def serve(lake: Path, port: int, *options: str) -> "subprocess.Popen[str]":
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+@pytest.fixture
+def start(lake: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Run the command in this process, where it ends at the latest before it would listen."""
+
+    async def listen(*_: object) -> None:
+        """End at once."""
+
+    monkeypatch.setattr(uvicorn.Server, "serve", listen)
+    monkeypatch.chdir(lake)
+    return lambda *options: CliRunner().invoke(make_app(), ["serve", *options])
 
 
 def ask(port: int, body: Any = BODY, *, token: str = "") -> tuple[int, Any]:  # noqa: ANN401
@@ -128,7 +144,9 @@ def test_it_is_stopped_while_it_is_asked_and_no_request_fails(lake: Path) -> Non
     assert {json.dumps(found["values"]) for _, found in answers} == {"[[7], [7]]"}
 
 
-def test_a_port_that_is_taken_is_named_and_a_free_one_is_told(lake: Path) -> None:
+def test_a_port_that_is_taken_is_named_and_a_free_one_is_told(
+    lake: Path, start: Callable[..., Result]
+) -> None:
     server = serve(lake, 0)
     assert server.stderr is not None
     try:
@@ -136,21 +154,21 @@ def test_a_port_that_is_taken_is_named_and_a_free_one_is_told(lake: Path) -> Non
         assert told is not None
         port = int(told[1])
         assert ask(port)[0] == 200
-        other = serve(lake, port)
-        _, complained = other.communicate(timeout=WAIT_S)
-        assert (other.returncode, complained.count("\n")) == (1, 1)
-        assert complained.startswith(f"server-port: port {port} of `127.0.0.1` cannot be")
+        other = start("--port", str(port))
+        assert (other.exit_code, other.stderr.count("\n")) == (1, 1)
+        assert other.stderr.startswith(f"server-port: port {port} of `127.0.0.1` cannot be")
     finally:
         server.terminate()
         server.communicate(timeout=WAIT_S)
 
 
-def test_off_loopback_it_wants_a_token_and_asks_for_the_one_it_has(lake: Path) -> None:
+def test_off_loopback_it_wants_a_token_and_asks_for_the_one_it_has(
+    lake: Path, start: Callable[..., Result]
+) -> None:
     port = Cluster(lake / "ports").port("serve")
-    without = serve(lake, port, "--host", "0.0.0.0")
-    _, told = without.communicate(timeout=WAIT_S)
-    assert without.returncode == 1
-    assert "--token-file" in told
+    without = start("--port", str(port), "--host", "0.0.0.0")
+    assert without.exit_code == 1
+    assert "--token-file" in without.stderr
     (lake / "token").write_text("secret\n")
     server = serve(lake, port, "--token-file", "token")
     try:
