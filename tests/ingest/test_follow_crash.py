@@ -25,6 +25,7 @@ from tests.waiting import WAIT_S, wait_until
 pytestmark = pytest.mark.slow
 
 RECORDS = 60
+RECORDS_OF_ONE_KILL = 24  # more commits than the one it is killed at
 
 
 def counts(lake: Lake) -> tuple[int, int]:
@@ -58,11 +59,12 @@ def terminate(service: BaseProcess) -> None:
 def test_a_service_killed_anywhere_goes_on_from_the_table(
     lake: Lake, point: str, kills: int
 ) -> None:
+    records = RECORDS_OF_ONE_KILL if kills == 1 else RECORDS
     first = 2 + POINTS.index(point) % 2  # of commits, odd ones are those of the dead letters
     for passage in range(first, first + kills):
-        killed = start_follower(lake.settings, records=RECORDS, crash_at=f"{point}:{passage}")
+        killed = start_follower(lake.settings, records=records, crash_at=f"{point}:{passage}")
         assert exit_code(killed) == -9, "the crash point was never passed"
-    finish(lake, start_follower(lake.settings, records=RECORDS))
+    finish(lake, start_follower(lake.settings, records=records), records=records)
 
 
 @pytest.mark.parametrize("services", [2, pytest.param(8, marks=pytest.mark.proof, id="8 services")])
