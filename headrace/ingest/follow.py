@@ -107,7 +107,7 @@ class _Following:
         self._lake, self._stream, self._source, self._stop = lake, stream, source, stop
         self._wished, self._cadence, self._listeners = cadence, cadence, listeners
         self._run_id = run_id or uuid.uuid4().hex
-        self._failures = 0
+        self._failures, self._waited_s = 0, 0.0
         now_s = time.monotonic()
         self._since = _Since(commit_s=now_s, at_end_s=now_s, record_s=now_s)
         self.progress = Progress(stream=stream.name)
@@ -130,7 +130,8 @@ class _Following:
         self.progress = replace(self.progress, watermark_us=tables.watermark.reached_us)
         self._refuse_flood(tables)
         if not self.progress.commits:
-            self._since.commit_s = time.monotonic() - self._waiting_s(tables)
+            self._waited_s = self._waiting_s(tables)
+            self._since.commit_s = time.monotonic() - self._waited_s
         reader = self._source.open(
             tables.positions.of, rows_per_commit=self._cadence.rows, follow=True
         )
@@ -171,7 +172,8 @@ class _Following:
                 started_s = time.monotonic()
                 done = batch.commit(active=reader.active)
                 self._committed(tables, done, seconds=time.monotonic() - started_s)
-            self._since.commit_s = time.monotonic()
+            # also where nothing came yet of what waits for this service: brokers may be slow
+            self._since.commit_s = time.monotonic() - self._waited_s
 
     def _fill(self, batch: OpenBatch, reader: Reader) -> bool:
         """Poll until a commit is due, a file ended, or a stop is asked for.
@@ -214,7 +216,7 @@ class _Following:
         return moved.reached_us != tables.watermark.reached_us
 
     def _committed(self, tables: StreamTables, done: Committed, *, seconds: float) -> None:
-        self._failures = 0
+        self._failures, self._waited_s = 0, 0.0
         taken, before = done.taken.values(), self.progress
         self.progress = replace(
             before,

@@ -1,6 +1,7 @@
 """Streams that are followed: what comes is committed in time, and a stop or a failure loses nothing."""
 
 import threading
+import time
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -169,6 +170,14 @@ def test_what_waited_for_a_service_that_was_killed_is_committed_soon_after_its_s
     monkeypatch.setattr(clock, "now_ms", lambda: real() + 7_200_000)
     with followed(lake, log, cadence=Cadence(seconds=3600)) as running:
         running.until(lambda: count(lake) == 15)
+        assert running.end().commits == 1
+    monkeypatch.setattr(clock, "now_ms", lambda: real() + 14_400_000)
+    monkeypatch.setattr(following, "FIRST_COMMIT_S", 0.05)
+    with followed(lake, log, cadence=Cadence(seconds=3600)) as running:
+        running.until(lambda: log.open_readers == 1)
+        time.sleep(0.2)  # as where brokers are slow to give the first record
+        log.grow(0, things(15, 5))
+        running.until(lambda: count(lake) == 20)
         assert running.end().commits == 1
 
 
