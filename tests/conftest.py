@@ -1,6 +1,7 @@
 """Fixtures every room shares: a fresh, empty lake per test, and the lake that the demo leaves."""
 
 import fcntl
+import functools
 import gc
 import os
 import re
@@ -122,9 +123,22 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if is_fast_run and is_in_slow_room(collection_path) else None
 
 
+@functools.cache  # each of the thousands of tests asks, in every worker
 def is_in_slow_room(path: Path) -> bool:
     """Whether all tests of a file are slow, because of the room they are in."""
     return any(path.is_relative_to(ROOT / "tests" / room) for room in _SLOW_ROOMS)
+
+
+@functools.cache
+def _is_in_cluster(path: Path) -> bool:
+    return path.is_relative_to(ROOT / "tests" / "cluster")
+
+
+@functools.cache
+def _turn(path: Path) -> int:
+    """When a file's turn comes: those that take longest are first."""
+    places = (at for at, first in enumerate(_LONGEST_FIRST) if path.is_relative_to(first))
+    return next(places, len(_LONGEST_FIRST))
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses
@@ -133,16 +147,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if is_in_slow_room(item.path):
             item.add_marker("slow")
-        if item.path.is_relative_to(ROOT / "tests" / "cluster"):
+        if _is_in_cluster(item.path):
             item.add_marker("cluster")
         if not any(item.get_closest_marker(name) for name in _NOT_FAST):
             item.add_marker("fast")
-    items.sort(
-        key=lambda item: next(
-            (at for at, path in enumerate(_LONGEST_FIRST) if item.path.is_relative_to(path)),
-            len(_LONGEST_FIRST),
-        )
-    )
+    items.sort(key=lambda item: _turn(item.path))
 
 
 @pytest.fixture
