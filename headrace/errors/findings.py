@@ -19,6 +19,7 @@ class FindingCode(StrEnum):
     UNUSED_FIELDS = "unused-fields"
     OUT_OF_DATE = "out-of-date"
     UNHEALTHY_TABLES = "unhealthy-tables"
+    STOPPED_JOB = "stopped-job"
     PAIMON_EXPIRED = "paimon-expired"
     PAIMON_BEHIND = "paimon-behind"
     PAIMON_UNMERGED = "paimon-unmerged"

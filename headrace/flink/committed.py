@@ -37,6 +37,19 @@ def all_writers(metadata: TableMetadata) -> frozenset[str]:
     return frozenset(job for job, _ in commits_after(metadata, sequence=0))
 
 
+def kept_for(metadata: TableMetadata, owner: Owner) -> tuple[Snapshot, ...]:
+    """Return what does not expire because the job of an owner was stopped, oldest first.
+
+    It is the newest commit of its jobs, which its sink looks for, and all that came after it.
+    """
+    jobs = owner.jobs if owner.savepoint else ()
+    found = [each for job, each in commits_after(metadata, sequence=0) if job in jobs]
+    newest = max((each.sequence_number or 0 for each in found), default=None)
+    if newest is None:
+        return ()
+    return tuple(each for each in metadata.snapshots if (each.sequence_number or 0) >= newest)
+
+
 def hides_commits(metadata: TableMetadata, *, jobs: Collection[str], since: int) -> bool:
     """Whether the sink of a job that starts again would not find what it committed, as it may have.
 

@@ -60,7 +60,8 @@ class JobStanding:
 
     It writes `table`, and `reads` a topic or tables. `state` is Flink's word, empty if it was not
     heard; `LOST` and `NOT STARTED` are ours. `trouble` says why it needs a person, and `remedy` what to do; `committed` is the newest
-    checkpoint whose rows are in the table, of `checkpoint`.
+    checkpoint whose rows are in the table, of `checkpoint`. `kept` counts the snapshots of the table that do
+    not expire, since `kept_since`, because the job is stopped; 0 if the lake would keep them anyway.
     """
 
     subject: str
@@ -72,6 +73,8 @@ class JobStanding:
     committed: int = 0
     trouble: str = ""
     remedy: Remedy | None = None
+    kept: int = 0
+    kept_since: dt.datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from headrace.standing.causes import Cause, causes
 from headrace.standing.facts import Standing, StreamStanding, UnfitTable
 from headrace.standing.finding import KINDS, Finding, Kind
 from headrace.standing.flow import ONLINE_STORE
+from headrace.standing.job_rules import job_findings
 from headrace.standing.paimon_rules import paimon_findings
 from headrace.standing.service_rules import service_findings
 from headrace.standing.wording import listed, moment
@@ -27,7 +28,7 @@ def findings(standing: Standing) -> tuple[Finding, ...]:
         *_declarations(standing),
         *_unreadable(standing),
         *service_findings(standing),
-        *_jobs(standing),
+        *job_findings(standing),
         *_checks(standing),
         *_refused(standing),
         *_missing(standing),
@@ -68,21 +69,6 @@ def _unreadable(standing: Standing) -> Iterator[Finding]:
             concerns=(each.name,),
             breaks=True,
         )
-
-
-def _jobs(standing: Standing) -> Iterator[Finding]:
-    for each in standing.jobs:
-        if each.trouble:
-            yield Finding(
-                kind="wrong",
-                code=FindingCode.FLINK_JOB,
-                subject=f"Flink job of {each.subject}",
-                text=each.trouble,
-                remedies=() if each.remedy is None else (each.remedy,),
-                table=each.table,
-                concerns=(each.subject, each.table),
-                breaks=True,
-            )
 
 
 def _checks(standing: Standing) -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from itertools import chain
 
+from headrace.clock import EPOCH, ONE_US
 from headrace.definitions.load import Declarations
 from headrace.errors import (
     FlinkJobLostError,
@@ -10,7 +11,9 @@ from headrace.errors import (
     JobNotStartedError,
     LakeError,
 )
+from headrace.flink.committed import kept_for
 from headrace.flink.every import OwnedJob, ended_jobs, owned_jobs
+from headrace.ingest.owner import Owner
 from headrace.standing.facts import JobStanding, Unreadable
 from headrace.tables.lake import OpenLake
 
@@ -46,7 +49,7 @@ def read_jobs(lake: OpenLake, declared: Declarations, *, ask: bool = True) -> Jo
     if ask and access is not None:
         owned_ones = chain(owned_ones, ended_jobs(lake, declared=declared, access=access))
     for owned in owned_ones:
-        standing = JobStanding(subject=owned.subject, table=owned.writes, reads=owned.reads)
+        standing = _by_table(lake, owned)
         if ask and silent is None:
             try:
                 standing = _asked(owned, standing)
@@ -58,6 +61,19 @@ def read_jobs(lake: OpenLake, declared: Declarations, *, ask: bool = True) -> Jo
             found.append(standing)
     unreadable = (silent,) if silent and found else ()
     return JobsRead(jobs=tuple(found), tables=frozenset(tables), unreadable=unreadable)
+
+
+def _by_table(lake: OpenLake, owned: OwnedJob) -> JobStanding:
+    """Say of a job what its table says, also where Flink does not answer."""
+    standing = JobStanding(subject=owned.subject, table=owned.writes, reads=owned.reads)
+    head = None if owned.is_ended else lake.head_of(owned.table)
+    if head is None:
+        return standing
+    kept = kept_for(head.metadata, Owner.read(head.properties, stream=owned.subject))
+    if len(kept) <= lake.settings.snapshots_kept:
+        return standing
+    since = EPOCH + kept[0].timestamp_ms * ONE_US * 1000
+    return replace(standing, kept=len(kept), kept_since=since)
 
 
 def _asked(owned: OwnedJob, standing: JobStanding) -> JobStanding:

@@ -210,6 +210,21 @@ def test_each_job_that_is_not_well_is_a_finding_with_its_command() -> None:
     assert (only.command, only.concerns) == ("headrace flink restore views", ("views", "raw.views"))
 
 
+def test_a_stopped_job_that_keeps_snapshots_is_a_finding_until_it_runs() -> None:
+    stopped = JobStanding(
+        subject="views", table="raw.views", state="STOPPED", kept=120, kept_since=NOW
+    )
+    (only,) = judged(jobs=(stopped,))
+    assert (only.kind, only.code, only.since) == ("slow", FindingCode.STOPPED_JOB, NOW)
+    assert "120 snapshots of raw.views since then do not expire" in only.text
+    assert lines((only,)) == [
+        ["headrace flink restore views", "headrace flink handover views --to headrace"]
+    ]
+    assert len(judged(jobs=(dataclasses.replace(stopped, state=""),))) == 1  # Flink is away
+    for changes in ({"kept": 0}, {"state": "RUNNING"}):
+        assert judged(jobs=(dataclasses.replace(stopped, **changes),)) == ()
+
+
 def test_a_table_that_a_job_follows_lacks_no_commits_of_what_it_follows() -> None:
     edges = (edge("raw.a", "features.a_rows", 3), edge("features.a_rows", "samples.a", 1))
     kept = tuple(followed(edges, {"features.a_rows"}))
@@ -246,6 +261,7 @@ EVERYTHING = Standing(
         JobStanding(
             subject="c", table="raw.c", trouble="lost", remedy=Remedy.run("flink", "restore", "c")
         ),
+        JobStanding(subject="d", table="raw.d", state="STOPPED", kept=120, kept_since=NOW),
     ),
     paimon=(
         PaimonSummary(table="k.u", snapshot_id=5, files=PaimonFiles(unmerged_per_bucket_max=9)),

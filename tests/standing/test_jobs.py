@@ -239,3 +239,29 @@ def test_a_profile_that_does_not_say_where_flink_is_has_trouble_and_goes_on(
     with Lake.open(settings) as lake:
         (only,) = read_jobs(lake, Declarations({"things": contract()}, {}, ())).jobs
     assert "does not say where Flink is" in only.trouble
+
+
+def test_snapshots_that_a_stopped_job_keeps_are_counted_once_they_are_more_than_a_lake_keeps(
+    settings: Settings,
+) -> None:
+    few = dataclasses.replace(settings, snapshots_kept=3)
+    stopped = dataclasses.replace(OWNER, savepoint="s3://lake/savepoint-1", checkpoint=7)
+
+    def kept(owner: Owner) -> tuple[int, bool]:
+        with reading(few, {}, owner=owner) as (found, _):  # this Flink refuses all questions
+            (only,) = found.jobs
+        return only.kept, only.kept_since is not None
+
+    with Lake.open(few) as lake:
+        open_tables(lake, contract())
+        table = lake.table("raw.things")
+        append(table, [], provenance=Provenance(notes={JOB: "c0", CHECKPOINT: "6"}))
+        append(table, [], provenance=Provenance(notes={JOB: "c1", CHECKPOINT: "7"}))
+        append(table, [], provenance=Provenance())
+    assert kept(stopped) == (0, False)
+    with Lake.open(few) as lake:
+        for _ in range(2):
+            append(lake.table("raw.things"), [], provenance=Provenance())
+    assert kept(stopped) == (4, True)
+    assert kept(OWNER) == (0, False)  # it runs, or is lost
+    assert kept(dataclasses.replace(stopped, jobs=("c9",))) == (0, False)
