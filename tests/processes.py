@@ -12,23 +12,7 @@ from multiprocessing.process import BaseProcess
 from tests.waiting import WAIT_S
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(
-    [
-        "headrace.datasets.publish",
-        "headrace.dml.delete",
-        "headrace.dml.merge",
-        "headrace.ingest.run",
-        "headrace.maintenance.cleanup.cleanup",
-        "headrace.maintenance.compaction.compact",
-        "headrace.samples.build",
-        "headrace.serving.publish",
-        "headrace.tables.publishing.write_audit_publish",
-        "hypothesis.stateful",
-        "pytest",
-        "tests.conftest",
-        "tests.proofs.test_interleaving",
-    ]
-)
+CONTEXT.set_forkserver_preload(["tests.preloaded"])
 
 
 def start(target: Callable[..., None], *arguments: object, crash_at: str = "") -> BaseProcess:
