@@ -138,26 +138,29 @@ class IngestFacts:
     `service` says what the service that follows it does, or did last; None if none ever did. `lag`
     counts offsets behind the end of all partitions, `behind_s` for how long; both are None without a
     service. `refused_share` is that of the newest records. `history` holds the minutes with commits
-    within an hour before the newest one.
+    within an hour before the newest one. `former` says how another service ended, within a day.
+    `unreadable` says why its table cannot be read; what it would tell is None or empty then.
     """
 
     name: str
     table: str
-    owner: str
-    epoch: int
-    rows: int
-    dead_letters: int
     service: str | None
     lag: int | None
     behind_s: float | None
-    watermark: dt.datetime | None
-    committed_at: dt.datetime | None
-    late_rows: int
-    refused_share: float
     slowed_by: str
     error: str
-    history: tuple[MinuteFacts, ...]
-    letters: tuple[LetterFacts, ...]
+    former: str
+    owner: str = "—"
+    epoch: int = 0
+    rows: int | None = None
+    dead_letters: int | None = None
+    watermark: dt.datetime | None = None
+    committed_at: dt.datetime | None = None
+    late_rows: int | None = None
+    refused_share: float | None = None
+    history: tuple[MinuteFacts, ...] = ()
+    letters: tuple[LetterFacts, ...] = ()
+    unreadable: Unreadable | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -135,7 +135,7 @@ def replay(
     output: OutputOption = Format.TEXT,
 ) -> None:
     """Take dead letters again under the current contract; those that it accepts become rows, once."""
-    from headrace.cli.ingest import about_fields
+    from headrace.cli.fields import about_fields
     from headrace.ingest.replay import replay as replay_letters
     from headrace.tables.lake import OpenLake
 

@@ -1,8 +1,8 @@
 """`headrace ingest`: take new records of streams into their tables, and show how far each is."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +10,7 @@ from headrace.cli.acknowledge import acknowledge
 from headrace.cli.audit import audit
 from headrace.cli.declared import StreamNames, are_streams_broken, streams_named
 from headrace.cli.failures import EXIT_FAILED, exit_status, say_error
+from headrace.cli.fields import about_fields
 from headrace.cli.follow import (
     EveryOption,
     Following,
@@ -18,6 +19,7 @@ from headrace.cli.follow import (
     RowsOption,
 )
 from headrace.cli.gaps import GapOption, accepted_gaps
+from headrace.cli.ingest_status import status
 from headrace.cli.nouns import add, add_noun
 from headrace.cli.output import Format, OutputOption, as_text, output_of, progress
 from headrace.cli.reset import reset
@@ -139,89 +141,6 @@ def _run_once(
         raise typer.Exit(exit_status(*errors))
 
 
-def status(streams: StreamNames = None, *, output: OutputOption = Format.TEXT) -> None:
-    """Show how far each stream is: rows, dead letters, what waits, watermark, and its service.
-
-    Of a stream whose source has a fault it shows what the tables say, then the error, and ends with
-    its status; brokers that do not answer are no fault of a stream.
-    """
-    from headrace.config import Settings
-    from headrace.ingest import progress
-    from headrace.ingest.statuses import statuses
-    from headrace.tables.lake import OpenLake
-
-    settings = Settings.load()
-    wanted = streams_named(streams, settings)
-    with OpenLake.existing(settings) as lake:
-        answers = list(statuses(lake, wanted).values())
-    errors = [each.error for each in answers if each.error is not None]
-    rows: list[dict[str, Any]] = [
-        {
-            **asdict(each.known()),
-            "unreachable": None if each.silent is None else each.silent.message,
-            "error": None if each.error is None else each.error.message,
-        }
-        for each in answers
-    ]
-    for row, stream, answer in zip(rows, wanted, answers, strict=True):
-        row["table"] = str(stream.table)
-        row["waiting"] = len(row["sources_waiting"]) if answer.is_whole else None
-        row["taken"] = row.pop("sources_taken")
-        said = progress.read(settings, stream.name)
-        row["service"] = None if said is None else said.phase_now
-        row["last_report"] = None if said is None else asdict(said)
-    columns = (
-        "stream",
-        "table",
-        "rows",
-        "dead_letters",
-        "taken",
-        "waiting",
-        "watermark",
-        "service",
-    )
-    out = output_of(output)
-    out.table(rows, columns=columns, spare=("table", "taken"), empty="no stream is declared")
-    for row, stream in zip(rows, wanted, strict=True):
-        for line in _about_service(row["last_report"]):
-            out.say(f"{stream.name}: {line}")
-        for source in row["sources_unfinished"]:
-            out.say(f"{stream.name}: the last line of `{source}` waits for its newline")
-        for source in row["sources_skipped"]:
-            out.say(f"{stream.name}: `{source}` is left out; `headrace ingest retry` takes it")
-        for said in filter(None, (row["sources_missing"], row["unreachable"])):
-            out.say(f"{stream.name}: {said}")
-        for line in about_fields(row["undeclared_fields"], row["absent_fields"], stream):
-            out.say(f"{stream.name}: {line}")
-    for error in errors:
-        say_error(error)
-    if errors:
-        raise typer.Exit(exit_status(*errors))
-
-
-def _about_service(said: dict[str, Any] | None) -> list[str]:
-    """What one should know of the service that follows a stream, or followed it last."""
-    if said is None:
-        return []
-    from headrace.clock import time_at
-
-    lines: list[str] = []
-    if said["stretch"] > 1:
-        lines.append(
-            f"commits {said['stretch']} times as rarely: its table has {said['stretch_reason']}; "
-            "maintenance was asked for"
-        )
-    if said["former_ended_ms"] is not None:
-        ended = time_at(said["former_ended_ms"])
-        lines.append(f"a service before ended at {as_text(ended)} UTC with {said['former_error']}")
-    if said["error"]:
-        lines.append(f"{said['phase']}: {said['error']}")
-    behind = sum(said["lag"].values())
-    if behind:
-        lines.append(f"{behind:,} offsets behind, for {said['behind_s']:.0f} s")
-    return lines
-
-
 def _remarks(result: "IngestResult", stream: "Stream") -> list[str]:
     """What one should know of a run beside its numbers."""
     from headrace.definitions.stream_times import doubt_of
@@ -239,19 +158,6 @@ def _remarks(result: "IngestResult", stream: "Stream") -> list[str]:
     for source, others in result.same_content.items():
         same = ", ".join(f"`{other}`" for other in others)
         lines.append(f"warning: `{source}` has the content of {same}; its rows are there again")
-    return lines
-
-
-def about_fields(undeclared: Collection[str], absent: Sequence[str], stream: "Stream") -> list[str]:
-    """Say which fields of records are not declared, and which declared ones no record has."""
-    from headrace.ingest.field_use import misspelt, named
-
-    lines: list[str] = []
-    if undeclared:
-        warning = "warning: " if misspelt(undeclared, stream) else ""
-        lines.append(f"{warning}not declared: {named(undeclared, stream)}")
-    if absent:
-        lines.append("warning: no record has " + ", ".join(f"`{name}`" for name in absent))
     return lines
 
 

@@ -100,3 +100,32 @@ def test_status_reads_a_real_lake_and_survives_a_table_that_cannot_be_read(
     texts = " ".join(each["text"] for each in told["findings"])
     assert "`no_duplicates` of raw.events" in texts
     assert "→ headrace" in headrace("status").stdout
+
+
+@pytest.mark.slow
+def test_a_stream_whose_table_cannot_be_read_hides_no_other(
+    lake: Lake, headrace: Callable[..., Result]
+) -> None:
+    declared = load_streams(lake.settings)
+    write_clicks(lake.settings.data_dir, file="a", count=3)
+    ingest(lake, declared["clicks"])
+    add(events_table(lake, "raw.impressions"), [1])
+    location = lake.table("raw.impressions").iceberg().metadata_location.removeprefix("file://")
+    with open(location, "r+b") as file:  # noqa: PTH123
+        file.truncate(10)
+    result = headrace("ingest", "status", "--output", "json")
+    assert result.exit_code == 1, result.output
+    told = {each["stream"]: each for each in json.loads(result.stdout)}
+    assert told["clicks"]["rows"] == 3
+    assert told["clicks"]["error"] is None
+    damaged = told["impressions"]
+    assert (damaged["table"], damaged["rows"], damaged["waiting"]) == (
+        "raw.impressions",
+        None,
+        None,
+    )
+    assert location in damaged["error"]
+    assert json.loads(result.stderr)["code"] == "corrupt-file"
+    text = headrace("ingest", "status")
+    assert "clicks" in text.stdout
+    assert location in text.stderr

@@ -35,6 +35,23 @@ def test_damaged_metadata_is_told_with_what_helps(app: Open, lake: Lake, damage:
         assert "restore it from a backup, byte for byte" in everything
 
 
+def test_a_stream_whose_table_is_damaged_hides_no_other_on_the_ingest_page(
+    app: Open, lake: Lake
+) -> None:
+    fill(lake)
+    location = local_path(lake.table("raw.impressions").head().metadata_location)
+    tear(Path(location))
+    shown = app("ingest", stream="impressions")
+    streams = shown.dataframe[0].value.set_index("stream")
+    assert list(streams.index) == ["clicks", "impressions", "items"]
+    assert streams.loc["clicks", "last commit"] == "never"
+    assert streams.loc["impressions", "last commit"] == "—"
+    everything = texts(shown)
+    assert "impressions cannot be read" in everything
+    assert location in everything
+    assert not shown.get("echarts_chart")
+
+
 @pytest.mark.parametrize("damage", [tear, Path.unlink], ids=["torn", "gone"])
 def test_damaged_rows_are_told_with_what_helps_until_they_can_be_read(
     app: Open, lake: Lake, damage: Damage

@@ -335,12 +335,21 @@ def test_the_ingest_page_says_what_a_service_says_of_a_stream(app: Open, lake: L
     progress.write(
         lake.settings, Progress(stream="clicks", phase=Phase.FAILED, error="offsets are gone")
     )
+    progress.write(
+        lake.settings,
+        Progress(
+            stream="items", phase=Phase.FOLLOWING, updated_ms=clock.now_ms(),
+            former_error="fenced: another writer", former_ended_ms=1_714_564_800_000,
+        ),
+    )  # fmt: skip
     shown = app("ingest")
     streams = shown.dataframe[0].value.set_index("stream")
     assert streams.loc["impressions", "service"] == "following"
     assert streams.loc["impressions", "behind"] == "7 records, 12 s"
     assert "about 9,000 small files" in shown.warning[0].value
     assert "**clicks** failed" in shown.error[0].value
+    (former,) = (each.value for each in shown.info if "**items**" in each.value)
+    assert "ended at 2024-05-01 12:00 UTC with fenced: another writer" in former
 
 
 def test_the_tables_page_lists_every_table_worst_first(app: Open, full: Lake) -> None:

@@ -8,7 +8,7 @@ from ui import charts, data, wording
 from ui.commands import command, commands
 from ui.facts import IngestFacts, MinuteFacts
 from ui.ingest_data import ingest_facts
-from ui.parts import now, say_if_gone, stop_if_empty, wait_until_read
+from ui.parts import now, say_if_gone, stop_if_empty, wait_until_read, what_failed
 from ui.reading import FRESH_S, READ_S
 
 lake = data.lake_facts(within_s=READ_S)
@@ -46,6 +46,12 @@ def streams() -> None:
     """Show one row for each stream, and what needs a person."""
     found, moment = ingest_facts(), now()
     for each in found:
+        if each.unreadable is not None:
+            with st.container(border=True):
+                st.subheader(f"{each.name} cannot be read", icon=":material/broken_image:")
+                what_failed(each.unreadable)
+        if each.former:
+            st.info(f"**{each.name}** a service before {each.former}", icon=":material/history:")
         if each.error:
             st.error(f"**{each.name}** {service(each)}  \n{each.error}", icon=":material/error:")
         if each.slowed_by:
@@ -63,7 +69,9 @@ def streams() -> None:
                 "behind": behind(each),
                 "watermark": wording.moment(each.watermark),
                 "watermark age": wording.age(each.watermark, now=moment) if each.watermark else "—",
-                "last commit": wording.age(each.committed_at, now=moment),
+                "last commit": "—"
+                if each.unreadable
+                else wording.age(each.committed_at, now=moment),
                 "rows": each.rows,
                 "late rows": each.late_rows,
                 "dead letters": each.dead_letters,
@@ -127,6 +135,8 @@ def history_charts(
 def detail(name: str) -> None:
     """Show the history and the dead letters of one stream."""
     facts = next(each for each in ingest_facts() if each.name == name)
+    if facts.unreadable is not None:
+        return
     for column, (title, said, option) in zip(
         (*st.columns(2), *st.columns(3)), history_charts(facts.history), strict=True
     ):
@@ -168,7 +178,7 @@ streams()
 by_name = {each.name: each for each in ingest_facts()}
 if by_name:
     say_if_gone("stream", by_name)
-    worst = max(by_name.values(), key=lambda each: each.dead_letters).name
+    worst = max(by_name.values(), key=lambda each: each.dead_letters or 0).name
     names = list(by_name)
     chosen = st.selectbox(
         "Stream", names, index=names.index(worst), key="stream", bind="query-params"
