@@ -225,7 +225,8 @@ def test_keys_taken_away_end_with_what_is_written_of_them_or_with_nothing(
 ) -> None:
     store.put(STATE, [row(1, at=5), row(2, at=5), row(3, at=5)])
     keys = [("all", item) for item in (1, 2, 3, 4)]
-    assert store.put(STATE, [row(1, at=2), row(3, at=2)], without=[keys[0], keys[1], keys[3]]) == 3
+    rows = [row(1, at=2), row(1, at=0), row(3, at=2)]
+    assert store.put(STATE, rows, without=[keys[0], keys[1], keys[3]]) == 3
     assert store.get(STATE.view, keys) == [row(1, at=2), None, row(3, at=5), None]
 
 

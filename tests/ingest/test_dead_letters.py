@@ -158,7 +158,13 @@ def test_a_gap_that_was_accepted_is_recorded_with_its_exact_range(lake: Lake) ->
     assert list(json.loads(properties["headrace.gaps.things"])) == ["things/a:0-5"]
     noted = Absent.read(properties, stream="things").by_key["things/a"]
     assert noted == {"lost": (5, 10), "empty": (1, 5)}
-    assert StreamTables.open(lake, STREAM, run_id="r").gaps.keys() == {"things/a:0-5"}
+    lost = (Hole(7, 9, HoleKind.LOST),)
+    records = replace(records, offsets=np.array([9]), end=Position(10), holes=lost)
+    with OpenBatch(StreamTables.open(lake, STREAM, run_id="r", is_log=True)) as batch:
+        batch.add(records)
+        batch.commit(active=())
+    gaps = StreamTables.open(lake, STREAM, run_id="r").gaps
+    assert gaps.keys() == {"things/a:0-5", "things/a:7-9"}
 
 
 def test_a_log_of_many_partitions_stays_open_and_seals_nothing(lake: Lake) -> None:
@@ -186,3 +192,5 @@ def test_the_window_of_refusals_is_bounded_counts_records_and_survives_a_restart
     window = window.moved(records=WINDOW_RECORDS, refused=WINDOW_RECORDS // 2, at_ms=1_001)
     assert (window.exceeds(0.5), window.exceeds(0.51)) == (True, False)
     assert not window.since(1_001).exceeds(0.01)
+    window = window.moved(records=3, refused=1, at_ms=990)  # a clock that went back
+    assert RefusedWindow.read(window.note()).buckets[-1] == (WINDOW_RECORDS + 3, 5_001, 1_001)

@@ -1,6 +1,6 @@
 """Replaying dead letters: each becomes a row once, equal to the one of direct ingestion, whatever is killed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,10 @@ import pytest
 from headrace.api import Lake
 from headrace.config import Settings
 from headrace.definitions.stream import Stream
+from headrace.ingest import drop as dropping
 from headrace.ingest import replay as replaying
 from headrace.ingest.absent import Absent
+from headrace.ingest.audit import plan_audit, run_audit
 from headrace.ingest.drop import apply_drop, plan_drop
 from headrace.ingest.letters import Choice, groups, letters, readable
 from headrace.ingest.replay import is_open, replay, settle
@@ -21,6 +23,7 @@ from headrace.ingest.run import ingest
 from headrace.ingest.sources.base import Batch, PositionsOf, Records, TimeType
 from headrace.ingest.values import shown
 from headrace.maintenance.compaction.compact import compact
+from headrace.tables.refs.rollback import apply_rollback, plan_rollback
 from tests.ingest.factories import (
     audit,
     dead_of,
@@ -228,6 +231,68 @@ def test_two_replays_at_once_make_each_row_once(lake: Lake) -> None:
     assert rows_of(lake, NOW).num_rows == 12
 
 
+def before(monkeypatch: pytest.MonkeyPatch, name: str, act: Callable[[], None]) -> None:
+    """Let something happen once, right before a function that a replay calls."""
+    real = getattr(replaying, name)
+
+    def overtaken(*given: Any, **more: Any) -> Any:  # noqa: ANN401 - passed on
+        monkeypatch.setattr(replaying, name, real)
+        act()
+        return real(*given, **more)
+
+    monkeypatch.setattr(replaying, name, overtaken)
+
+
+def test_a_replay_that_another_one_overtakes_makes_no_row_twice(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_things(lake.settings.data_dir, "a", KINDS, format_="json")
+    ingest(lake, STRICT)
+    ingest(lake, NOW)
+    others = list[int]()
+    before(monkeypatch, "append", lambda: others.append(replay(lake, NOW).rows))
+    assert (replay(lake, NOW).rows, others) == (0, [2])
+    assert audit(lake, NOW) == {"things/a.jsonl": 5}
+
+
+def test_a_replay_closes_another_one_that_was_killed_since_it_began(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_things(lake.settings.data_dir, "a", KINDS, format_="json")
+    ingest(lake, STRICT)
+    ingest(lake, NOW)
+
+    def killed(point: str) -> None:
+        if point == "replay.after_rows":
+            raise InterruptedError
+
+    def another() -> None:
+        with monkeypatch.context() as patch, pytest.raises(InterruptedError):
+            patch.setattr(replaying, "crash_point", killed)
+            replay(lake, NOW)
+
+    before(monkeypatch, "taken_by", another)
+    assert replay(lake, NOW).rows == 0
+    assert audit(lake, NOW) == {"things/a.jsonl": 5}
+    assert not is_open(lake.table(NOW.table).head().properties, NOW)
+
+
+def test_letters_whose_commit_is_rolled_back_beside_their_replay_make_no_row_twice(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_things(lake.settings.data_dir, "a", KINDS, format_="json")
+    ingest(lake, STRICT)
+    table = lake.table(STRICT.table)
+    first = table.head().snapshot_id
+    assert first is not None
+    write_things(lake.settings.data_dir, "b", KINDS, format_="json")
+    ingest(lake, STRICT)
+    before(monkeypatch, "append", lambda: apply_rollback(table, plan_rollback(table, first)))
+    assert replay(lake, NOW, choice=Choice(source="things/b.jsonl")).rows == 0
+    ingest(lake, NOW)
+    assert audit(lake, NOW) == {"things/a.jsonl": 5, "things/b.jsonl": 5}
+
+
 def test_letters_of_a_commit_that_is_not_complete_are_left_to_the_next_run(lake: Lake) -> None:
     write_things(lake.settings.data_dir, "a", KINDS, format_="json")
     killed = start(_ingest, lake.settings, STRICT, crash_at="ingest.after_dead_letters")
@@ -295,6 +360,28 @@ def test_a_drop_removes_what_was_planned_and_notes_how_much(lake: Lake) -> None:
     properties = lake.table("dead_letters.records").head().properties
     noted = Absent.read(properties, stream="things").by_key
     assert noted == {"things/a.jsonl": {"dropped": (2, 1 + 3)}}
+
+
+def test_a_drop_beside_another_one_notes_the_letters_of_both(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        write_things(lake.settings.data_dir, name, KINDS, format_="json")
+        ingest(lake, STRICT)
+    plans = {
+        name: plan_drop(lake, STRICT, choice=Choice(source=f"things/{name}.jsonl"))
+        for name in ("a", "b")
+    }
+    real = dropping.remove_from
+
+    def overtaken(*given: Any, **more: Any) -> bool:  # noqa: ANN401 - passed on
+        monkeypatch.setattr(dropping, "remove_from", real)
+        assert apply_drop(lake, plans["b"], STRICT) == 3
+        return real(*given, **more)
+
+    monkeypatch.setattr(dropping, "remove_from", overtaken)
+    assert apply_drop(lake, plans["a"], STRICT) == 3
+    assert not run_audit(lake, plan_audit(lake, STRICT)).wrong
 
 
 def test_settling_without_an_open_replay_changes_nothing(lake: Lake) -> None:

@@ -20,6 +20,8 @@ from headrace.errors import (
 )
 from headrace.ingest import retry
 from headrace.ingest.audit import plan_audit, run_audit
+from headrace.ingest.drop import apply_drop, plan_drop
+from headrace.ingest.letters import Choice
 from headrace.ingest.open_batch import Committed, OpenBatch
 from headrace.ingest.retry import apply_retry, apply_skip, plan_file
 from headrace.ingest.run import ingest
@@ -240,16 +242,19 @@ def test_letters_of_an_ingester_at_work_are_not_lost_by_a_retry_of_what_was_not_
     assert is_exact(lake, stream)
 
 
-def test_a_file_of_dead_letters_alone_is_taken_again(lake: Lake) -> None:
+def test_a_file_of_dead_letters_alone_is_taken_again_also_if_some_were_dropped(lake: Lake) -> None:
     stream = make_stream("csv")
     land(lake, "a", ["missing", "yes"])
     land(lake, "b")
     ingest(lake, stream)
+    apply_drop(lake, plan_drop(lake, stream, choice=Choice(code="wrong_type")), stream)
     apply_retry(lake, stream, A)
-    assert (dead_of(lake, stream).num_rows, rows_of(lake, stream).num_rows) == (2, 3)
-    land(lake, "a", ["good"])
+    assert (dead_of(lake, stream).num_rows, rows_of(lake, stream).num_rows) == (1, 3)
+    land(lake, "a", ["good", "good"])
     ingest(lake, stream)
-    assert audit(lake, stream) == {A: 1, B: 5}
+    # of the file that was taken again nothing is dropped, of the other one still is
+    assert audit(lake, stream) == {A: 2, B: 4}
+    assert is_exact(lake, stream)
 
 
 def test_a_replaced_file_that_had_only_a_header_is_taken_again(lake: Lake) -> None:

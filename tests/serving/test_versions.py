@@ -72,6 +72,20 @@ def redefined(lake: Lake, store: OnlineStore, view: Views) -> LakeTable:
     return table
 
 
+def test_the_next_version_goes_on_though_its_definition_was_taken_back(
+    lake: Lake, view: Views, store: SQLiteOnlineStore
+) -> None:
+    table = view()
+    add(table, [row(1, at=1)])
+    publish_versions(lake, store, NAME)
+    view(delay_s=60)
+    assert modes(lake, store)["@next"] == "full"
+    view()
+    add(table, [row(1, at=2, ctr=0.9)])
+    assert modes(lake, store) == {"": "incremental", "@next": "incremental"}
+    assert served(store, 1, version="@next") == [(0.9, 3)]
+
+
 def test_another_definition_is_filled_beside_the_served_one_which_goes_on(
     lake: Lake, view: Views, store: SQLiteOnlineStore
 ) -> None:
@@ -150,6 +164,25 @@ def test_what_cannot_be_served_is_refused_with_the_reason_and_changes_nothing(
         plan_switch(VIEW, stale)  # pyright: ignore[reportArgumentType]
     assert behind.value.remedy is not None
     assert behind.value.remedy.command == ("online", "publish", VIEW, "--beside")
+
+
+def test_a_rollback_does_not_wait_for_a_next_version_that_is_behind(
+    lake: Lake, view: Views, store: SQLiteOnlineStore
+) -> None:
+    table = redefined(lake, store, view)
+    modes(lake, store)
+    apply_move(store, plan_switch(VIEW, versions_of(store, VIEW)))
+    alter(table, AddColumn("seen_3", type=pa.int64()))
+    modes(lake, store)
+    found = versions_of(store, VIEW)
+    ahead = replace(found["served"], snapshot_id=1, as_of=found["next"].as_of + dt.timedelta(1))
+    store.put(ahead, ())
+    apply_move(store, plan_rollback(VIEW, versions_of(store, VIEW)))
+    now = versions_of(store, VIEW)
+    assert (now["served"], now["next"]) == (
+        replace(found["former"], view=VIEW),
+        replace(ahead, view=f"{VIEW}@next"),
+    )
 
 
 def test_a_next_version_that_has_every_row_of_the_snapshot_is_switched_to_whatever_its_moment(

@@ -30,7 +30,7 @@ from tests.amounts import examples, seed_of_today
 from tests.processes import exit_code, start
 from tests.redis_server import redis_server
 from tests.samples.window_oracle import NOON, windows_of
-from tests.serving.plays import ENTITIES, TABLE, VIEW, World, add, compact, offline, online
+from tests.serving.plays import ENTITIES, TABLE, VIEW, World, add, compact, offline, online, plays
 
 EVENT: dict[str, Any] = {
     "id": "e",
@@ -298,3 +298,38 @@ def test_a_table_without_commits_has_nothing_to_publish(world: World) -> None:
     assert world.publish().snapshot_id is None
     assert world.store.views() == ()
     assert TableName.parse(VIEW) not in world.lake.names()
+    empty = world.table.head()
+    world.arrive(5)
+    world.publish()
+    late = publish_windows(world.lake, world.store, world.windows, empty, as_of=world.clock)
+    assert late.mode == "superseded"
+    world.lake.catalog.drop_table(("raw", "plays"))
+    world.table = plays(world.lake)
+    assert world.publish().mode == "full"
+    assert world.store.views() == ()
+
+
+def test_a_publisher_that_was_overtaken_does_not_go_back(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.windows = WITHOUT_KEY
+    world.arrive(5)
+    world.publish()
+    world.arrive(5)
+    put = world.store.put
+
+    def overtaken(state: ViewState, rows: Iterable[OnlineRow], *, guard: Guard | None) -> int:
+        monkeypatch.setattr(world.store, "put", put)
+        world.arrive(5)
+        world.publish()
+        return put(state, rows, guard=guard)
+
+    slow = world.table.head()
+    monkeypatch.setattr(world.store, "put", overtaken)
+    done = publish_windows(world.lake, world.store, world.windows, slow, as_of=world.clock)
+    assert done.mode == "superseded"
+    state = world.store.state(VIEW)
+    assert state is not None
+    assert state.snapshot_id == world.table.head().snapshot_id
+    world.ask()
+    world.check()
