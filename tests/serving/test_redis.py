@@ -293,6 +293,7 @@ class Delayed:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
+        self._listening.shutdown(socket.SHUT_RDWR)  # closing it alone wakes no thread that accepts
         self._listening.close()
 
     def _accept(self) -> None:
