@@ -80,5 +80,9 @@ def _show(report: "SkewReport", output: Format) -> None:
     for each in report.examples[:_EXAMPLES_SHOWN]:
         out.show(
             f"{each.request_id}/{each.row} at {each.at.isoformat()}: `{each.feature}` was "
-            f"{each.served!r}, training has {each.expected!r}: {each.cause}"
+            f"{_value(each.served)}, training has {_value(each.expected)}: {each.cause}"
         )
+
+
+def _value(value: object) -> str:
+    return "null" if value is None else repr(value)

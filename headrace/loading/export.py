@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-import tempfile
+import uuid
 import warnings
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -57,7 +57,9 @@ def export_model(
     """
     _refuse_other_files(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    # not by `tempfile`, whose folders nobody else may read: servers run as other users
+    draft = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
+    draft.mkdir()
     was_training = model.training
     try:
         flat = _Flat(model, spec).eval()

@@ -3,7 +3,6 @@
 import datetime as dt
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -135,8 +134,39 @@ def _other_windows(trained: Windows, published: Windows | None) -> str:
     """Say what of a window view is declared otherwise than in training; "" if nothing is."""
     if published is None:
         return "it was a window view"
-    before, now = asdict(trained), asdict(published)
-    differ = [name for name in before if before[name] != now[name] and name != "stale_us"]
-    if not differ:
-        return ""
-    return f"its `{differ[0]}` is {now[differ[0]]}, was {before[differ[0]]}"
+    before, now = _declared(trained), _declared(published)
+    for what in (*now, *before):
+        if what not in before:
+            return f"it has {what}, had none"
+        if what not in now:
+            return f"it has no {what}"
+        if before[what] != now[what]:
+            return f"its {what} is {now[what]}, was {before[what]}"
+    return ""
+
+
+def _declared(windows: Windows) -> dict[str, str]:
+    """Write what decides the values of a window view in the words of its declaration.
+
+    `lateness` comes last: it follows from the windows unless it is declared.
+    """
+    aggregates = [(each, windows.slots[each.slot]) for each in windows.columns]
+    said = {
+        "`events`": f"`{windows.events}`",
+        "`entity`": ", ".join(f"`{name}`" for name in windows.entity),
+        **{
+            f"column `{each.name}`": f"`{slot.take}`"
+            + (f" of `{slot.of}`, {slot.type}" if slot.of else "")
+            + (f", keep {slot.keep}" if slot.keep else "")
+            + f" in {_span(each.window_us)}"
+            for each, slot in aggregates
+        },
+        "`hop`": _span(windows.hop_us),
+        "`delay`": _span(windows.delay_us),
+        "`lateness`": _span(windows.lateness_us),
+    }
+    return said if windows.key is None else {**said, "`key`": f"`{windows.key}`"}
+
+
+def _span(span_us: int) -> str:
+    return str(dt.timedelta(microseconds=span_us))

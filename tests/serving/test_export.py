@@ -106,6 +106,8 @@ def test_an_export_replaces_an_exported_model_and_nothing_else(tmp_path: Path) -
         export_model(Summed(), spec=spec, types=TYPES, lock=lock, folder=folder)
         assert ExportedModel.load(folder).version == version
     assert [each.name for each in tmp_path.iterdir()] == ["mine"]
+    (tmp_path / "usual").mkdir()
+    assert folder.stat().st_mode == (tmp_path / "usual").stat().st_mode  # of who may read it
     (folder / "notes.txt").write_text("mine")
     with refused(ModelNotExportedError):
         export_model(Summed(), spec=spec, types=TYPES, lock=lockfile(), folder=folder)
