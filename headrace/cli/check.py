@@ -1,7 +1,8 @@
 """`headrace check`: check every declaration of the lake."""
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from contextlib import suppress
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import typer
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from headrace.definitions.load import Declarations
     from headrace.definitions.problem import Problem
     from headrace.definitions.stream import Stream
+    from headrace.tables.lake import OpenLake
 
 
 def register(app: typer.Typer) -> None:
@@ -122,6 +124,7 @@ def _across(settings: "Settings", found: "Declarations") -> "tuple[list[Problem]
     try:
         with OpenLake.existing(settings) as lake:
             known = merged(models, known_tables(lake))
+            found = _as_evolved(lake, found)
             problems += contradictions(lake, found, settings)
             warnings += lost(lake, found, settings)
             warnings += doubts(lake, found, settings)
@@ -132,3 +135,15 @@ def _across(settings: "Settings", found: "Declarations") -> "tuple[list[Problem]
         return [], [Problem(file=shown(settings.declarations, settings.root), message=text)]
     problems += problems_across(found, known, root=settings.root)
     return problems, warnings
+
+
+def _as_evolved(lake: "OpenLake", found: "Declarations") -> "Declarations":
+    """Return the declarations with the fields that records added to contracts, or widened."""
+    from headrace.errors import LakeError
+    from headrace.ingest.stream_tables import effective_contract
+
+    streams = dict(found.streams)
+    for name, stream in found.streams.items():
+        with suppress(LakeError):  # a table that cannot be read is no fault of its contract
+            streams[name] = effective_contract(lake, stream)
+    return replace(found, streams=streams)

@@ -134,6 +134,8 @@ def _rest(read: "LakeRead", *, now: dt.datetime) -> Mapping[str, object]:
         "online store": f"{counted(len(read.online), 'view')}, {len(old):,} behind, published "
         f"{as_age(published, now=now)} ago"
         if read.online
+        else "cannot be read"
+        if any(each.name == ONLINE_STORE for each in read.standing.unreadable)
         else "nothing published",
         "dataset versions": ", ".join(read.versions) or "none",
     }

@@ -145,11 +145,16 @@ def _of_label(
     if table is None:
         yield _unknown(label.stream, known, (*place, "stream"))
         return
+    key = sample_set.label_key(label)
     wanted: list[tuple[Place, str]] = [
-        ((*place, "key"), sample_set.label_key(label)),
         ((*place, "stream"), EVENT_TIME),
         ((*place, "stream"), KNOWN_AT),
     ]
+    if label.key is not None:
+        wanted.insert(0, ((*place, "key"), key))
+    elif table.columns is not None and key not in table.columns:
+        text = f"`{label.stream}` has no column `{key}`, as the exposure's id is named; say by `key` which one holds it; {hint(key, table.columns)}"
+        yield Finding(place, text, tuple(sorted(table.columns)))
     yield from _missing(label.stream, table, wanted)
     if table.columns is not None and label.value not in table.columns | _NO_COLUMN:
         values = tuple(sorted(table.columns | _NO_COLUMN))

@@ -5,7 +5,7 @@ through the checks of ingestion.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 import numpy as np
@@ -65,7 +65,8 @@ class Difference:
     """A contract against its table: what changes, and what it says of records that are there.
 
     Committed rows stay whatever it says of them: they are not read again. Dead letters that would be
-    rows wait for a replay. `topic` compares with a sample of the topic, if the source is one.
+    rows wait for a replay. `topic` compares with a sample of the topic, if the source is one. `evolved`
+    has the types of fields that records added to the contract, or widened (`unknown_fields: evolve`).
     """
 
     stream: str
@@ -77,6 +78,7 @@ class Difference:
     letters: int
     refused_letters: tuple[Refusal, ...]
     topic: TopicDifference | None = None
+    evolved: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def is_first(self) -> bool:
@@ -121,6 +123,11 @@ def difference(lake: OpenLake, stream: Stream) -> Difference:
         letters=kept.records,
         refused_letters=kept.most_first(),
         topic=topic_difference(lake.settings, wanted),
+        evolved={
+            name: each.type.text
+            for name, each in wanted.fields.items()
+            if name not in stream.fields or stream.fields[name].type != each.type
+        },
     )
 
 
@@ -261,6 +268,8 @@ def lines_of(found: Difference) -> Iterator[str]:
         types = " -> ".join(dict.fromkeys(part for part in (each.before, each.after) if part))
         detail = f": {each.detail}" if each.detail else ""
         yield f"`{each.column}` {each.change}{f' ({types})' if types else ''}{detail}"
+    for name, text in found.evolved.items():
+        yield f"`{name}` is {text} by what records brought; the contract may declare it so"
     yield from _said(found.rows, found.refused_rows, "committed rows", "would be refused")
     yield from _said(found.letters, found.refused_letters, "dead letters", "would stay refused")
     if found.topic is not None:

@@ -25,6 +25,7 @@ from headrace.errors import (
 from headrace.registry.closed_connections import notice_closed
 
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_UNWRITABLE = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN})
 # SQLite does not say why these failed; a failed sync is not among them: it may have been done
 _NOT_WRITTEN = frozenset(
     {
@@ -85,6 +86,9 @@ def error_of(database: str, error: BaseException, *, path: str) -> DatabaseUnava
         full = free_bytes is not None and free_bytes < _ROOM_BYTES
     if full:
         return DatabaseFullError(database, str(error), path=path)
+    if code & 0xFF in _UNWRITABLE:
+        text = f"{error}; this process must be able to write `{path}` and its folder, also to read"
+        return DatabaseUnavailableError(database, text)
     return DatabaseUnavailableError(database, str(error))
 
 

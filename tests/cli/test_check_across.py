@@ -51,6 +51,7 @@ MISTAKES = {
     "view that is none": ("features.user_activity", "raw.impressions", 6, "feature_view"),
     "feature": ("impressions_7d, clicks_7d", "impressions_7d, click_7d", 6, "`clicks_7d`"),
     "label table": ("stream: raw.impressions", "stream: raw.clicks", 8, "`raw.impressions`"),
+    "label key": ("stream: raw.impressions", "stream: features.user_activity", 8, "say by `key`"),
     "label value": ("value: clicked", "value: exist", 8, "`exist`"),
 }
 
@@ -149,3 +150,27 @@ def test_times_of_another_unit_are_doubted_by_ingestion_and_by_check(folder: Pat
     done = CliRunner().invoke(make_app(), ["ingest", "run"])
     assert "another `unit`" not in done.output
     assert checked(status=0) == ([], [])
+
+
+@pytest.mark.slow
+def test_what_records_brought_contradicts_no_contract(folder: Path) -> None:
+    (folder / "lake/streams/things.yaml").write_text(
+        "{stream: things, table: raw.things, source: {files: things/*, complete_files: true}, "
+        "format: json, event_time: at, unknown_fields: evolve, "
+        "fields: {at: {type: timestamptz, required: true}, n: {type: int}}}"
+    )
+    (folder / "data/things").mkdir()
+    record = {"at": "2026-12-01T10:00:00Z", "n": 2**40, "colour": "red"}
+    (folder / "data/things/a.jsonl").write_text(json.dumps(record) + "\n")
+    headrace("ingest", "run", "things")
+    label = "stream: raw.impressions, window: 1h, value: clicked"
+    change(folder / SAMPLES, label, "stream: raw.things, window: 1h, value: colour, key: n")
+    problems, _ = checked(status=0)
+    assert problems == []
+    said = CliRunner().invoke(make_app(), ["streams", "diff", "things"]).stdout
+    assert "`n` is long by what records brought" in said
+    assert "`colour` is string by what records brought" in said
+    told = json.loads(
+        CliRunner().invoke(make_app(), ["streams", "diff", "things", "--output", "json"]).stdout
+    )
+    assert told["evolved"] == {"n": "long", "colour": "string"}

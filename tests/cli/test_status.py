@@ -99,7 +99,10 @@ def test_status_reads_a_real_lake_and_survives_a_table_that_cannot_be_read(
     assert "raw.other" in {each["subject"] for each in told["findings"]}
     texts = " ".join(each["text"] for each in told["findings"])
     assert "`no_duplicates` of raw.events" in texts
-    assert "→ headrace" in headrace("status").stdout
+    (lake.settings.state_dir / "online.db").write_bytes(b"no database" * 500)
+    text = headrace("status").stdout
+    assert "→ headrace" in text
+    assert "online store      cannot be read" in text
 
 
 @pytest.mark.slow

@@ -74,3 +74,11 @@ def test_a_log_that_cannot_be_shortened_fails_no_write_that_was_committed(tmp_pa
     waits_ms = connections.writer.execute("pragma busy_timeout").fetchone()
     connections.close()
     assert waits_ms == (30_000,)
+
+
+def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "online.db"
+    path.mkdir()
+    with refused(DatabaseUnavailableError) as found:
+        SQLiteOnlineStore(path)
+    assert f"must be able to write `{path}` and its folder" in found.value.detail

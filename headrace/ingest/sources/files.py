@@ -4,10 +4,12 @@ Files may grow between runs. A file that shrank, or whose bytes are not those th
 by name. Names that start with `.` or `_` are unfinished files and are ignored.
 """
 
+import os
 from collections import deque
 from collections.abc import Collection, Generator
 from dataclasses import replace
 from datetime import timedelta
+from itertools import accumulate, takewhile
 from pathlib import Path
 
 from headrace.clock import EPOCH
@@ -91,7 +93,18 @@ class FileSource:
             return f"the data folder `{self._data_dir}` does not exist"
         if self._files():
             return None
+        if (closed := self._closed()) is not None:
+            return f"the folder `{closed}` may not be read by this process"
         return f"no file below `{self._data_dir}` matches `{self._declared.files}`"
+
+    def _closed(self) -> Path | None:
+        """Return the first folder before the pattern's wildcards that may not be read: a listing skips it."""
+        parts = takewhile(lambda part: not set(part) & set("*?["), Path(self._declared.files).parts)
+        folders = accumulate(parts, lambda folder, part: folder / part, initial=self._data_dir)
+        for folder in folders:
+            if folder.is_dir() and not os.access(folder, os.R_OK | os.X_OK):
+                return folder
+        return None
 
     def read(self, split: Split, *, rows_per_commit: int) -> Generator[Records]:
         """Read one file from the split's start on, one micro-batch at a time.

@@ -2,6 +2,7 @@
 
 import errno
 import gzip
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -249,3 +250,17 @@ def test_an_unreadable_file_is_refused_by_name(
     # root, as which tests often run, reads every file: only a stand-in is refused everywhere
     monkeypatch.setattr(Path, "open", refuse)
     assert "it cannot be read (Permission denied)" in refusal("json", tmp_path)
+
+
+def test_a_folder_that_may_not_be_read_is_not_taken_for_an_empty_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = FileSource(make_stream("json"), data_dir=tmp_path)
+    (tmp_path / "things").mkdir()
+    assert "no file below" in str(source.missing())
+    # root, as which tests often run, reads every folder: only a stand-in is refused everywhere
+    monkeypatch.setattr(os, "access", lambda folder, _: folder != tmp_path / "things")
+    said = f"the folder `{tmp_path / 'things'}` may not be read by this process"
+    assert source.missing() == said
+    put(tmp_path, "a.jsonl", json_line())
+    assert source.missing() is None
