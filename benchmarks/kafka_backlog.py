@@ -1,8 +1,9 @@
 """Claim: a service takes a backlog for five minutes at 300,000 events a second, on the broker's two cores.
 
 A topic of 16 partitions is filled with more than that by producers that have ended when it starts, then
-`headrace ingest run --follow` takes it with every guarantee. A bare loop (`kafka_ingest`) reads the same topic
-before. In the end an audit compares every offset that was taken with rows and dead letters.
+`headrace ingest run --follow` takes it with every guarantee, for five minutes or until nothing is left. A bare
+loop (`kafka_ingest`) reads the same topic before. In the end an audit compares every offset that was taken with
+rows and dead letters.
 
 Filling takes longer than measuring: the broker that HEADRACE_TEST_CLUSTER names may be filled before,
 by `python -m benchmarks.kafka_backlog`.
@@ -104,7 +105,7 @@ def run(*, quick: bool = False) -> list[Result]:
         settings = Settings.load(env={}, path=file)
         found = _follow(settings, file, Path(made) / "service.log", seconds=seconds)
         taken, exact = audited(settings, _TOPIC)
-    if not exact or taken < found.looks[-1].taken or not found.looks[-1].lag:
+    if not exact or taken < found.looks[-1].taken:
         last = found.looks[-1]
         msg = f"{last.taken:,} reported, {taken:,} found; exact: {exact}; {last.lag:,} left"
         raise RuntimeError(msg)
@@ -135,7 +136,7 @@ def results_of(found: Followed, bare: Measured) -> list[Result]:
             peer=f"a bare loop, {bare_rate:,.0f} events/s",
             ratio=bare_rate / found.rate,
             target=f">= {RATE_MIN:,} events/s",
-            holds=found.rate >= RATE_MIN,
+            holds=found.rate >= RATE_MIN and found.looks[-1].taken >= RATE_MIN * SECONDS,
         ),
         Result(
             claim="kafka_backlog_cpu",
@@ -176,6 +177,8 @@ def _follow(settings: "Settings", file: Path, log: Path, *, seconds: int) -> Fol
             if look is not None:
                 end_s = end_s if looks else time.monotonic() + seconds
                 looks.append(look)
+                if not look.lag:
+                    break
             time.sleep(_LOOK_S)
         peak = status_mib(service.pid, "VmHWM")
     finally:
