@@ -5,8 +5,8 @@ import functools
 import gc
 import os
 import re
-import shlex
 import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Generator, Iterator, Mapping
@@ -235,7 +235,7 @@ def _run_demo_once(shared: Path) -> Path:
         fcntl.flock(handle, fcntl.LOCK_EX)
         if not printed.exists():
             done = subprocess.run(
-                shlex.split(quick_start()[0]),
+                [sys.executable, "-m", "demo.run"],
                 cwd=ROOT,
                 env=environment,
                 capture_output=True,
