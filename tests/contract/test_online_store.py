@@ -228,6 +228,8 @@ def test_keys_taken_away_end_with_what_is_written_of_them_or_with_nothing(
     rows = [row(1, at=2), row(1, at=0), row(3, at=2)]
     assert store.put(STATE, rows, without=[keys[0], keys[1], keys[3]]) == 3
     assert store.get(STATE.view, keys) == [row(1, at=2), None, row(3, at=5), None]
+    store.put(STATE, [row(2, at=1), row(2, at=3), row(2, at=2)], without=[keys[1]])
+    assert store.get(STATE.view, keys[1:2]) == [row(2, at=3)]
 
 
 def test_rows_are_listed_by_when_they_happened(store: OnlineStore) -> None:

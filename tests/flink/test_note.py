@@ -104,6 +104,16 @@ def test_a_partition_of_which_nothing_is_written_yet_holds_the_watermark(
     assert WATERMARK not in table.head().properties
 
 
+def test_a_partition_whose_first_record_is_not_written_yet_holds_the_watermark(
+    lake: Lake, stream: Stream
+) -> None:
+    topic = LogSource({0: log([1, 2], end=3), 1: log([0, 1], end=2)})
+    written_by_another(lake, stream, topic)
+    topic.logs[0] = log([0, 1, 2], end=3)
+    assert take_note(lake, stream, complete=False, source=topic).is_ahead
+    assert WATERMARK not in lake.table(stream.table).head().properties
+
+
 def test_a_second_note_changes_nothing(lake: Lake, stream: Stream, topic: LogSource) -> None:
     written_by_another(lake, stream, topic)
     take_note(lake, stream, complete=True, source=topic)

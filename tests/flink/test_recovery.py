@@ -176,6 +176,17 @@ def test_a_savepoint_that_was_not_written_down_is_found_where_flink_ended_in_bet
     assert session["execution.state-recovery.path"] == f"{saved_in(job.lake)}/savepoint-c0-2"
 
 
+def test_a_savepoint_is_found_also_where_no_checkpoint_is_left(
+    stopped: tuple[ViewJob, Asked],
+) -> None:
+    job, asked = stopped
+    job.set_owner(STOPPED, Owner(by=FLINK, epoch=1, jobs=("c0",), plan="p1"))
+    location = savepoint(job.lake, "savepoint-c0-1", savepoint_of(10))
+    restore(job)
+    (session,) = sessions(asked)
+    assert session["execution.state-recovery.path"] == location
+
+
 def test_a_checkpoint_after_the_last_savepoint_is_restored(
     stopped: tuple[ViewJob, Asked],
 ) -> None:

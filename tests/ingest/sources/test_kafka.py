@@ -23,7 +23,8 @@ from headrace.ingest.sources import kafka_client, kafka_reader
 from headrace.ingest.sources.base import Batch, Position, Records, SourcePartition, TimeType
 from headrace.ingest.sources.holes import AcceptedGap, Hole, HoleKind
 from headrace.ingest.sources.kafka import KafkaSource
-from headrace.ingest.sources.kafka_client import TopicFacts
+from headrace.ingest.sources.kafka_client import KafkaClient, TopicFacts
+from headrace.ingest.sources.kafka_gaps import Gap
 from headrace.ingest.sources.kafka_reader import KafkaReader
 from tests.mock_kafka import CORRUPT, FETCH, NOT_LEADER, MockKafka
 from tests.waiting import WAIT_S
@@ -426,6 +427,32 @@ def test_a_record_that_the_client_left_out_stops_the_stream(cluster: MockKafka) 
     ):
         drain(reader)
     assert (caught.value.first, caught.value.end) == (40, 41)
+
+
+@pytest.mark.parametrize("accepted", [(), (AcceptedGap(0, 40, 41),)])
+def test_a_gap_that_is_deleted_before_it_is_read_again_stops_the_stream_until_it_is_accepted(
+    cluster: MockKafka, monkeypatch: pytest.MonkeyPatch, accepted: tuple[AcceptedGap, ...]
+) -> None:
+    """Nothing tells any more whether a record was there."""
+    cluster.create(TOPIC)
+    cluster.produce(TOPIC, values(100))
+    explain = kafka_reader.explain
+
+    def deleted(client: KafkaClient, gaps: Mapping[int, Sequence[Gap]]) -> dict[int, list[Hole]]:
+        if any(gaps.values()):
+            cluster.delete_records(TOPIC, 0, 60)
+        return explain(client, gaps)
+
+    monkeypatch.setattr(kafka_reader, "explain", deleted)
+    with closing(open_at(cluster, make_consumer=swallowing(40), accepted=accepted)) as reader:
+        if not accepted:
+            with pytest.raises(OffsetGapError) as caught:
+                drain(reader)
+            assert (caught.value.first, caught.value.end) == (40, 41)
+            return
+        parts = drain(reader)
+    assert offsets_of(parts) == [at for at in range(100) if at != 40]
+    assert [each.holes for each in parts if each.holes] == [(Hole(40, 41, HoleKind.LOST),)]
 
 
 def test_the_last_record_is_not_left_out_either(cluster: MockKafka) -> None:
