@@ -17,7 +17,7 @@ class StreamStanding:
     """How far one stream is.
 
     `waiting` counts its files or partitions with something to take, None if its source did not tell;
-    `parts` says which; `missing` says why it has none at all. `dead_letters` counts all of its refused records, `refused` those of its newest day that
+    `parts` says which; `missing` says why it has none at all. `rows` is None if its table cannot be read. `dead_letters` counts all of its refused records, `refused` those of its newest day that
     nobody acknowledged, by error code in `reasons`. `lag` counts offsets that its service has not
     read, None without one. `trouble` says why its service needs a person, since `trouble_at`.
     `stopped_at` says since when nothing follows it that was followed, and `former` what ended the
@@ -32,7 +32,7 @@ class StreamStanding:
     stream: str
     table: str
     source: str
-    rows: int = 0
+    rows: int | None = 0
     committed_at: dt.datetime | None = None
     watermark: dt.datetime | None = None
     waiting: int | None = 0

@@ -65,6 +65,8 @@ def read_streams(
         if answer.status is not None:
             facts = _with_status(facts, answer.status, stream, now=now)
             facts = _with_stop(said, facts)
+        else:
+            facts = replace(facts, rows=None)
         if answer.is_whole:
             facts = replace(facts, waiting=len(answer.known().sources_waiting))
         if answer.silent is not None and answer.silent.partition is None:

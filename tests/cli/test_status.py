@@ -132,3 +132,6 @@ def test_a_stream_whose_table_cannot_be_read_hides_no_other(
     text = headrace("ingest", "status")
     assert "clicks" in text.stdout
     assert location in text.stderr
+    standing = json.loads(headrace("status", "--output", "json").stdout)
+    rows = {each["stream"]: each["rows"] for each in standing["streams"]}
+    assert rows == {"clicks": 3, "impressions": None, "items": 0}
