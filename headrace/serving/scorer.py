@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from headrace.clock import ONE_US
 from headrace.definitions.sample_set import FeatureUse
-from headrace.definitions.windows import Windows
+from headrace.definitions.window_differences import differs_from
 from headrace.errors import ModelFilesError, ModelMismatchError
 from headrace.identifiers import TableName
 from headrace.model_inputs.encode import encode
@@ -85,7 +85,8 @@ class Scorer:
             if differs:
                 raise ModelMismatchError(self.model.name, feature.view, differs)
         for used in self.recipe.windows:
-            differs = _other_windows(used.windows, windows_of(states[used.windows.view]))
+            published = windows_of(states[used.windows.view])
+            differs = differs_from(published, used.windows) if published else "it was a window view"
             if differs:
                 raise ModelMismatchError(self.model.name, used.windows.view, differs)
 
@@ -128,45 +129,3 @@ def _difference(feature: ResolvedFeature, state: ViewState, model: ExportedModel
         if name in model.types.names and found != model.types.field(name).type:
             return f"`{column}` is {found}, was {model.types.field(name).type}"
     return ""
-
-
-def _other_windows(trained: Windows, published: Windows | None) -> str:
-    """Say what of a window view is declared otherwise than in training; "" if nothing is."""
-    if published is None:
-        return "it was a window view"
-    before, now = _declared(trained), _declared(published)
-    for what in (*now, *before):
-        if what not in before:
-            return f"it has {what}, had none"
-        if what not in now:
-            return f"it has no {what}"
-        if before[what] != now[what]:
-            return f"its {what} is {now[what]}, was {before[what]}"
-    return ""
-
-
-def _declared(windows: Windows) -> dict[str, str]:
-    """Write what decides the values of a window view in the words of its declaration.
-
-    `lateness` comes last: it follows from the windows unless it is declared.
-    """
-    aggregates = [(each, windows.slots[each.slot]) for each in windows.columns]
-    said = {
-        "`events`": f"`{windows.events}`",
-        "`entity`": ", ".join(f"`{name}`" for name in windows.entity),
-        **{
-            f"column `{each.name}`": f"`{slot.take}`"
-            + (f" of `{slot.of}`, {slot.type}" if slot.of else "")
-            + (f", keep {slot.keep}" if slot.keep else "")
-            + f" in {_span(each.window_us)}"
-            for each, slot in aggregates
-        },
-        "`hop`": _span(windows.hop_us),
-        "`delay`": _span(windows.delay_us),
-        "`lateness`": _span(windows.lateness_us),
-    }
-    return said if windows.key is None else {**said, "`key`": f"`{windows.key}`"}
-
-
-def _span(span_us: int) -> str:
-    return str(dt.timedelta(microseconds=span_us))

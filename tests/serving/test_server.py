@@ -264,24 +264,9 @@ def test_a_model_knows_how_its_window_views_were_declared(trained: Trained) -> N
     scorer.refuse_other(published(windows))
     scorer.refuse_other(published(windows_of(stale_after="7d")))
     assert scorer.uses[-1].column_names == ("w_plays_1m",)
-    for other, word in (
-        (windows_of(delay="3s"), "its `delay` is 0:00:03"),
-        (windows_of(hop="5s"), "its `hop` is 0:00:05"),
-        (windows_of(key=False), "it has no `key`"),
-    ):
-        with refused(ModelMismatchError, view=windows.view) as found:
-            scorer.refuse_other(published(other))
-        assert word in found.value.detail
-    (name, *_) = (each.name for each in windows.columns)
-    longer = (replace(windows.columns[0], window_us=172_800_000_000), *windows.columns[1:])
-    with refused(ModelMismatchError, view=windows.view) as found:
-        scorer.refuse_other(published(replace(windows, columns=longer, lateness_us=1)))
-    assert f"its column `{name}` is" in found.value.detail  # its lateness follows from that
-    assert "in 2 days, 0:00:00, was" in found.value.detail
-    more = (*windows.columns, replace(windows.columns[0], name="more"))
-    with refused(ModelMismatchError, view=windows.view) as found:
-        scorer.refuse_other(published(replace(windows, columns=more)))
-    assert found.value.detail == "it has column `more`, had none"
+    detail = "its `delay` is 0:00:03, was 0:00:00"
+    with refused(ModelMismatchError, view=windows.view, detail=detail):
+        scorer.refuse_other(published(windows_of(delay="3s")))
     with refused(ModelMismatchError, view=windows.view):
         scorer.refuse_other({**published(windows), windows.view: USERS})
 
