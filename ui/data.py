@@ -247,9 +247,8 @@ def _read_tables(lake: OpenLake, shelf: _Shelf, *, within_s: float) -> _Reading:
                 known = _see(lake, name)
             except LakeError as error:
                 unreadable.append(Unreadable.of(name, error, is_table=True))
-                continue
-            finally:
-                longest_s = max(longest_s or 0.0, time.monotonic() - began)
+                continue  # it does not count: each call would read it alone, and no other one
+            longest_s = max(longest_s or 0.0, time.monotonic() - began)
             shelf.seen[name] = (location, known)
         found.append(_with_measures(known, measures.get(name, {})))
     while len(shelf.seen) > _TABLES_MAX:
