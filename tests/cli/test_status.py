@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import os
 from collections.abc import Callable
 
 import pytest
@@ -79,6 +80,13 @@ def test_the_status_of_a_stream_says_what_ended_the_service_before(
     assert "→ headrace ingest run clicks --follow" in status
 
 
+def damage(lake: Lake, table: str) -> str:
+    """Cut the metadata of a table off, so that it cannot be read; return its path."""
+    location = lake.table(table).iceberg().metadata_location.removeprefix("file://")
+    os.truncate(location, 10)
+    return location
+
+
 @pytest.mark.slow
 def test_status_reads_a_real_lake_and_survives_a_table_that_cannot_be_read(
     lake: Lake, headrace: Callable[..., Result]
@@ -88,9 +96,7 @@ def test_status_reads_a_real_lake_and_survives_a_table_that_cannot_be_read(
     record_check(lake.registry, "raw.events", "no_duplicates", passed=False)
     damaged = add(events_table(lake, "raw.other"), [1])
     assert damaged is not None
-    location = lake.table("raw.other").iceberg().metadata_location.removeprefix("file://")
-    with open(location, "r+b") as file:  # noqa: PTH123
-        file.truncate(10)
+    damage(lake, "raw.other")
     result = headrace("status", "--output", "json")
     assert result.exit_code == 0, result.output
     told = json.loads(result.stdout)
@@ -113,9 +119,7 @@ def test_a_stream_whose_table_cannot_be_read_hides_no_other(
     write_clicks(lake.settings.data_dir, file="a", count=3)
     ingest(lake, declared["clicks"])
     add(events_table(lake, "raw.impressions"), [1])
-    location = lake.table("raw.impressions").iceberg().metadata_location.removeprefix("file://")
-    with open(location, "r+b") as file:  # noqa: PTH123
-        file.truncate(10)
+    location = damage(lake, "raw.impressions")
     result = headrace("ingest", "status", "--output", "json")
     assert result.exit_code == 1, result.output
     told = {each["stream"]: each for each in json.loads(result.stdout)}
