@@ -281,6 +281,7 @@ def test_one_damaged_table_leaves_the_pages_to_the_others(app: Open, lake: Lake)
     assert "**features.item_ctr**  \ncannot be read" in texts(shown)
     assert "features.item_ctr cannot be read" in texts(app("tables"))
     st.cache_resource.clear()
+    st.cache_data.clear()
     reads = [data.lake_facts(within_s=0) for _ in range(6)]
     assert not reads[-1].unread  # it keeps no call from another table
 
