@@ -29,7 +29,7 @@ from benchmarks.kafka_topics import PARTITIONS, broker, create, json_event
 if TYPE_CHECKING:
     from headrace.config import Settings
 
-EVENTS, SECONDS = 100_000_000, 300
+EVENTS, SECONDS = 180_000_000, 300
 BARE_EVENTS = 3_000_000
 RATE_MIN, CPU_RATIO_MAX = 300_000, 1.3
 COMMIT_S_MAX, RSS_MIB_MAX, STILL_S_MAX = 1.0, 1_200.0, 10.0
