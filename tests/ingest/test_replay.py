@@ -235,7 +235,7 @@ def before(monkeypatch: pytest.MonkeyPatch, name: str, act: Callable[[], None]) 
     """Let something happen once, right before a function that a replay calls."""
     real = getattr(replaying, name)
 
-    def overtaken(*given: Any, **more: Any) -> Any:  # noqa: ANN401 - passed on
+    def overtaken(*given: Any, **more: Any) -> Any:  # noqa: ANN401  (of each function of `replay`)
         monkeypatch.setattr(replaying, name, real)
         act()
         return real(*given, **more)
@@ -375,7 +375,7 @@ def test_a_drop_beside_another_one_notes_the_letters_of_both(
     }
     real = dropping.remove_from
 
-    def overtaken(*given: Any, **more: Any) -> bool:  # noqa: ANN401 - passed on
+    def overtaken(*given: Any, **more: Any) -> bool:  # noqa: ANN401  (of `letter_removal.remove_from`)
         monkeypatch.setattr(dropping, "remove_from", real)
         assert apply_drop(lake, plans["b"], STRICT) == 3
         return real(*given, **more)

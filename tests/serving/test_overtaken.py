@@ -49,11 +49,11 @@ def test_a_publisher_that_was_overtaken_does_not_go_back(
     slow = table.head()
 
     class Overtaken(SQLiteOnlineStore):
-        def put(self, *args: Any, **options: Any) -> int:  # noqa: ANN401 - passed on
+        def put(self, *args: Any, **options: Any) -> int:  # noqa: ANN401  (of `OnlineStore.put`)
             overtake()
             return super().put(*args, **options)
 
-        def replace(self, *args: Any, **options: Any) -> int:  # noqa: ANN401 - passed on
+        def replace(self, *args: Any, **options: Any) -> int:  # noqa: ANN401  (of `OnlineStore.replace`)
             overtake()
             return super().replace(*args, **options)
 
