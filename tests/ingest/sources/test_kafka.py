@@ -2,87 +2,38 @@
 
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from typing import Any, cast
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, Message
+from confluent_kafka import Consumer
 
 from headrace.errors import (
     LogTruncatedError,
     OffsetGapError,
     PartitionStalledError,
-    RecordsSkippedError,
     TopicDamagedError,
     TopicNotFoundError,
     TopicReplacedError,
     TopicUnreachableError,
 )
 from headrace.ingest.sources import kafka_client, kafka_reader
-from headrace.ingest.sources.base import Batch, Position, Records, SourcePartition, TimeType
+from headrace.ingest.sources.base import Batch, Position, Records, TimeType
 from headrace.ingest.sources.holes import AcceptedGap, Hole, HoleKind
 from headrace.ingest.sources.kafka import KafkaSource
-from headrace.ingest.sources.kafka_client import KafkaClient, TopicFacts
-from headrace.ingest.sources.kafka_gaps import Gap
+from headrace.ingest.sources.kafka_client import TopicFacts
 from headrace.ingest.sources.kafka_reader import KafkaReader
+from tests.ingest.sources.kafka_things import (
+    TOPIC,
+    drain,
+    drained,
+    offsets_of,
+    open_at,
+    take,
+    take_next,
+    values,
+)
 from tests.mock_kafka import CORRUPT, FETCH, NOT_LEADER, MockKafka
 from tests.waiting import WAIT_S
-
-Positions = Mapping[SourcePartition, Position]
-TOPIC = "things"
-
-
-def values(count: int, *, first: int = 0) -> list[bytes | None]:
-    return [b"value %06d" % at for at in range(first, first + count)]
-
-
-def open_at(
-    cluster: MockKafka,
-    positions: Positions | None = None,
-    *,
-    follow: bool = False,
-    **more: Any,  # noqa: ANN401  (what the source takes)
-) -> KafkaReader:
-    source = KafkaSource(TOPIC, {"bootstrap.servers": cluster.servers}, **more)
-    taken = positions or {}
-    return source.open(
-        lambda wanted: {each: taken[each] for each in wanted if each in taken},
-        rows_per_commit=1000,
-        follow=follow,
-    )
-
-
-def drain(reader: KafkaReader, *, max_rows: int = 10_000, max_s: float = 5.0) -> list[Records]:
-    parts: list[Records] = []
-    until_s = time.monotonic() + WAIT_S
-    while not reader.drained:
-        assert time.monotonic() < until_s, "the end never came"
-        batch = reader.poll(max_rows, max_s=max_s)
-        parts += batch.parts if batch is not None else ()
-    return parts
-
-
-def ends_of(parts: Sequence[Records]) -> dict[SourcePartition, Position]:
-    return {each.partition: each.end for each in parts}
-
-
-def offsets_of(parts: Sequence[Records], partition: int = 0) -> list[int]:
-    return [
-        offset
-        for each in parts
-        if each.partition.partition == partition
-        for offset in each.offsets.tolist()
-    ]
-
-
-def drained(cluster: MockKafka) -> list[Records]:
-    with closing(open_at(cluster)) as reader:
-        return drain(reader)
-
-
-def take(cluster: MockKafka) -> dict[SourcePartition, Position]:
-    return ends_of(drained(cluster))
 
 
 def test_a_record_has_its_key_headers_time_and_a_null_value_as_they_were(
@@ -212,17 +163,6 @@ def test_records_deleted_while_reading_stop_with_their_range(cluster: MockKafka)
     pytest.fail("none was deleted before it was fetched")
 
 
-def take_next(reader: KafkaReader, count: int) -> list[Records]:
-    """Poll a follower until it returned so many records."""
-    parts: list[Records] = []
-    until_s = time.monotonic() + WAIT_S
-    while sum(part.count for part in parts) < count:
-        assert time.monotonic() < until_s, "no more records came"
-        batch = reader.poll(count, max_s=0.5)
-        parts += batch.parts if batch is not None else ()
-    return parts
-
-
 def test_no_setting_of_a_profile_resets_a_position(cluster: MockKafka) -> None:
     """Row 4: users cannot override the policy."""
     cluster.create(TOPIC)
@@ -340,129 +280,6 @@ def test_a_follower_reads_on_and_takes_in_added_partitions_from_their_first_reco
         assert offsets_of(parts, 0) == list(range(10, 15))
         assert set(reader.status().lag.values()) == {0}
         assert not assignments
-
-
-class Swallowing:
-    """A consumer that leaves out one record."""
-
-    def __init__(self, inner: Consumer, offset: int) -> None:
-        self._inner, self._offset = inner, offset
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._inner, name)
-
-    def consume(self, count: int, timeout: float) -> list[Message]:
-        found = self._inner.consume(count, timeout=timeout)
-        return [each for each in found if each.error() or each.offset() != self._offset]
-
-
-def swallowing(offset: int) -> Callable[[dict[str, object]], Consumer]:
-    """Let only the consumer that reads leave it out, not the ones that ask or look again."""
-    made: list[Consumer] = []
-
-    def make(config: dict[str, object]) -> Consumer:
-        found = Swallowing(Consumer(config), offset if len(made) == 1 else -1)
-        made.append(cast("Consumer", found))
-        return made[-1]
-
-    return make
-
-
-class Complaining:
-    """A consumer whose first batch has an error entry among its records, as the client gives them."""
-
-    def __init__(self, inner: Consumer, code: int) -> None:
-        self._inner, self._error = inner, [KafkaError(code)]
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._inner, name)
-
-    def consume(self, count: int, timeout: float) -> list[Message]:
-        found = self._inner.consume(min(count, 50), timeout=timeout)
-        if not self._error or not any(each.error() is None for each in found):
-            return found
-        said = Message(
-            topic=TOPIC, partition=0, offset=1, value=b"text of an error", error=self._error.pop()
-        )
-        return [found[0], said, *found[1:]]
-
-
-def complaining(code: int) -> Callable[[dict[str, object]], Consumer]:
-    return lambda config: cast("Consumer", Complaining(Consumer(config), code))
-
-
-def test_an_error_among_records_is_no_record_and_the_records_beside_it_are_kept(
-    cluster: MockKafka,
-) -> None:
-    """Row 14: the value of such an entry is the text of the error."""
-    cluster.create(TOPIC)
-    cluster.produce(TOPIC, values(100))
-    make = complaining(KafkaError._ALL_BROKERS_DOWN)
-    with closing(open_at(cluster, make_consumer=make)) as reader:
-        parts = drain(reader)
-    assert offsets_of(parts) == list(range(100))
-    assert [line for part in parts for line in part.lines] == values(100)
-
-
-def test_an_error_among_records_is_acted_on_behind_them(cluster: MockKafka) -> None:
-    """Row 14: good records beside it do not hide it, and are not lost by it."""
-    cluster.create(TOPIC)
-    cluster.produce(TOPIC, values(100))
-    make = complaining(KafkaError._BAD_MSG)
-    with closing(open_at(cluster, make_consumer=make)) as reader:
-        first = take_next(reader, 1)
-        with pytest.raises(TopicDamagedError):
-            drain(reader)
-    assert 0 < len(offsets_of(first)) <= 50
-    assert offsets_of(first) == list(range(len(offsets_of(first))))
-
-
-def test_a_record_that_the_client_left_out_stops_the_stream(cluster: MockKafka) -> None:
-    """Rows 2 and 3: a second reading finds it, so the gap is none of the log's."""
-    cluster.create(TOPIC)
-    cluster.produce(TOPIC, values(100))
-    with (
-        closing(open_at(cluster, make_consumer=swallowing(40))) as reader,
-        pytest.raises(RecordsSkippedError) as caught,
-    ):
-        drain(reader)
-    assert (caught.value.first, caught.value.end) == (40, 41)
-
-
-@pytest.mark.parametrize("accepted", [(), (AcceptedGap(0, 40, 41),)])
-def test_a_gap_that_is_deleted_before_it_is_read_again_stops_the_stream_until_it_is_accepted(
-    cluster: MockKafka, monkeypatch: pytest.MonkeyPatch, accepted: tuple[AcceptedGap, ...]
-) -> None:
-    """Nothing tells any more whether a record was there."""
-    cluster.create(TOPIC)
-    cluster.produce(TOPIC, values(100))
-    explain = kafka_reader.explain
-
-    def deleted(client: KafkaClient, gaps: Mapping[int, Sequence[Gap]]) -> dict[int, list[Hole]]:
-        if any(gaps.values()):
-            cluster.delete_records(TOPIC, 0, 60)
-        return explain(client, gaps)
-
-    monkeypatch.setattr(kafka_reader, "explain", deleted)
-    with closing(open_at(cluster, make_consumer=swallowing(40), accepted=accepted)) as reader:
-        if not accepted:
-            with pytest.raises(OffsetGapError) as caught:
-                drain(reader)
-            assert (caught.value.first, caught.value.end) == (40, 41)
-            return
-        parts = drain(reader)
-    assert offsets_of(parts) == [at for at in range(100) if at != 40]
-    assert [each.holes for each in parts if each.holes] == [(Hole(40, 41, HoleKind.LOST),)]
-
-
-def test_the_last_record_is_not_left_out_either(cluster: MockKafka) -> None:
-    cluster.create(TOPIC)
-    cluster.produce(TOPIC, values(100))
-    with (
-        closing(open_at(cluster, make_consumer=swallowing(99))) as reader,
-        pytest.raises(RecordsSkippedError),
-    ):
-        drain(reader)
 
 
 def test_brokers_that_go_down_and_leaders_that_move_lose_nothing(cluster: MockKafka) -> None:

@@ -13,7 +13,7 @@ from headrace.errors import PartitionStalledError, ReaderProcessError
 from headrace.ingest.sources import kafka_client, kafka_reader
 from headrace.ingest.sources.base import Records
 from headrace.ingest.sources.kafka import KafkaSource
-from tests.ingest.sources.test_kafka import (
+from tests.ingest.sources.kafka_things import (
     TOPIC,
     Swallowing,
     drain,
