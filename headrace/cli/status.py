@@ -126,17 +126,18 @@ def _rest(read: "LakeRead", *, now: dt.datetime) -> Mapping[str, object]:
         if edge.target == ONLINE_STORE and (edge.commits or edge.source in stale)
     }
     published = max((each.fresh.published_at for each in read.online), default=None)
+    online = "nothing published"
+    if read.online:
+        views, age = counted(len(read.online), "view"), as_age(published, now=now)
+        online = f"{views}, {len(old):,} behind, published {age} ago"
+    elif any(each.name == ONLINE_STORE for each in read.standing.unreadable):
+        online = "cannot be read"
     return {
         "computed tables": f"{len(tables):,}, {len(set(stale) & tables):,} out of date",
         "failed checks": len(read.standing.failed_checks),
         "queue": f"{counted(len(read.plan.actions), 'action')}, {as_size(read.plan.cost_bytes)} to "
         f"rewrite, {len(read.plan.waiting):,} waiting",
-        "online store": f"{counted(len(read.online), 'view')}, {len(old):,} behind, published "
-        f"{as_age(published, now=now)} ago"
-        if read.online
-        else "cannot be read"
-        if any(each.name == ONLINE_STORE for each in read.standing.unreadable)
-        else "nothing published",
+        "online store": online,
         "dataset versions": ", ".join(read.versions) or "none",
     }
 
